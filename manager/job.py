@@ -1,0 +1,131 @@
+"""A job and its identity: the digest of what decides its result. Pure: no disk, clock or environment.
+
+The id covers the kind, the fully resolved config and the ids of what the job needs. Resources, names,
+paths and tracking are not part of it: two sweeps that need the same baseline share one job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+# Raised when the meaning of a config changes without its text changing: every id changes with it.
+IDENTITY_VERSION = 1
+ID_LENGTH = 16
+
+
+class Kind(StrEnum):
+    SFT = "sft"
+    RL = "rl"
+    EVALUATE = "evaluate"
+    REPORT = "report"
+
+
+class State(StrEnum):
+    """What is known of a job now. Derived from the run directory and the scheduler, never stored."""
+
+    WAITING = "waiting"  # a needed job has no result yet
+    READY = "ready"  # could be submitted
+    QUEUED = "queued"  # the scheduler holds it
+    RUNNING = "running"  # an attempt is alive
+    DONE = "done"  # the terminal record is there
+    FAILED = "failed"  # the last attempt failed, and nothing will retry it by itself
+    INTERRUPTED = "interrupted"  # the last attempt stopped or vanished; it will be resumed
+    BLOCKED = "blocked"  # a needed job failed
+    CANCELLED = "cancelled"  # by the user
+    UNKNOWN = "unknown"  # a witness could not be asked
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks of the machine. Not part of the identity; micro_batch only splits the same batch."""
+
+    nodes: int = 1
+    gpus_per_node: int = 0
+    tasks_per_node: int | None = None  # default: one per GPU, at least one
+    cpus_per_task: int | None = None  # default: the site's, or the scheduler's
+    memory_gb: float | None = None
+    time_min: int | None = None  # default: the site's
+    micro_batch: int | None = None  # completions (or examples) per device and forward pass
+    slurm: Mapping[str, Any] = field(default_factory=dict)  # passed to submitit unchanged
+
+    @property
+    def tasks(self) -> int:
+        """The number of processes on each node."""
+        return self.tasks_per_node or max(1, self.gpus_per_node)
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.tasks
+
+
+def canonical_json(value: Any) -> str:
+    """The one text of a JSON value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work. `config` holds JSON values only; `needs` are ids, in the order config refers to them."""
+
+    kind: Kind
+    config: Mapping[str, Any]
+    needs: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources, compare=False)
+
+    @cached_property
+    def id(self) -> str:
+        text = canonical_json([IDENTITY_VERSION, self.kind.value, self.config, list(self.needs)])
+        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "identity_version": IDENTITY_VERSION,
+            "id": self.id,
+            "kind": self.kind.value,
+            "config": self.config,
+            "needs": list(self.needs),
+            "resources": asdict(self.resources),
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Job:
+        return Job(
+            kind=Kind(value["kind"]),
+            config=value["config"],
+            needs=tuple(value["needs"]),
+            resources=Resources(**value["resources"]),
+        )
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """A job's place in one sweep: the stage it belongs to and the matrix values that decide it."""
+
+    stage: str
+    labels: Mapping[str, Any]
+    job: Job
+
+    @property
+    def title(self) -> str:
+        labels = " ".join(f"{key}={value}" for key, value in self.labels.items())
+        return f"{self.stage} {labels}".strip()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """An expanded sweep: its jobs in an order in which every job comes after what it needs."""
+
+    name: str
+    study: str | None
+    jobs: tuple[SweepJob, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)  # tracking, cluster, budget: not identity
+    text: str = ""  # the fully merged sweep as YAML, for the record
+
+    def by_id(self) -> dict[str, SweepJob]:
+        return {entry.job.id: entry for entry in self.jobs}

@@ -1,0 +1,232 @@
+"""The store and its run directories: the only module that knows their file names.
+
+A run directory is the truth about its job; everything else (states, MLflow, reports) is derived from it.
+Layout and meaning of every file: docs/run-directory.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manager.atomic import read_json, read_jsonl, write_json
+from manager.errors import UserError
+from manager.job import Job, Sweep, SweepJob
+
+LAYOUT_VERSION = 1
+SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a job, as its directory tells it."""
+
+    number: int
+    path: Path
+    record: Mapping[str, Any]  # attempt.json: who runs it, where, since when, under which submission
+    end: Mapping[str, Any] | None  # end.json: how it ended; None while it runs or if it vanished
+
+    @property
+    def outcome(self) -> str | None:
+        """done, failed, interrupted, blocked or cancelled; None without a word."""
+        return self.end["outcome"] if self.end else None
+
+    def progress(self) -> dict[str, Any] | None:
+        """The last heartbeat: updated, step, total, unit, values."""
+        return read_json(self.path / "progress.json")
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The directory of one job."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def exists(self) -> bool:
+        return (self.path / "job.json").is_file()
+
+    def job(self) -> Job:
+        value = read_json(self.path / "job.json")
+        if value is None:
+            raise UserError(f"{self.path}: no job.json here; is this a run directory?")
+        return Job.from_json(value)
+
+    def result(self) -> dict[str, Any] | None:
+        """The terminal record, written last; its presence means that the job is complete."""
+        return read_json(self.path / "result.json")
+
+    def is_done(self) -> bool:
+        return (self.path / "result.json").is_file()
+
+    def write_result(self, value: Mapping[str, Any]) -> None:
+        write_json(self.path / "result.json", dict(value), durable=True)
+
+    def attempts(self) -> list[Attempt]:
+        """All attempts, oldest first."""
+        folder = self.path / "attempts"
+        try:
+            names = sorted(name for name in os.listdir(folder) if name.isdigit())
+        except FileNotFoundError:
+            return []
+        return [self._attempt(folder / name) for name in names]
+
+    def last_attempt(self) -> Attempt | None:
+        folder = self.path / "attempts"
+        try:
+            names = [name for name in os.listdir(folder) if name.isdigit()]
+        except FileNotFoundError:
+            return None
+        return self._attempt(folder / max(names)) if names else None
+
+    def _attempt(self, path: Path) -> Attempt:
+        record = read_json(path / "attempt.json") or {}
+        return Attempt(int(path.name), path, record, read_json(path / "end.json"))
+
+    def cancelled(self) -> dict[str, Any] | None:
+        """The user's wish that this job is not run: set by `cancel`, lifted by `retry` and `sweep`."""
+        return read_json(self.path / "cancelled.json")
+
+    def set_cancelled(self, value: Mapping[str, Any] | None) -> None:
+        if value is None:
+            (self.path / "cancelled.json").unlink(missing_ok=True)
+        else:
+            write_json(self.path / "cancelled.json", dict(value))
+
+    # What jobs of each kind leave for others to read.
+
+    def model_dir(self, checkpoint: str | int) -> Path:
+        """Exported weights (HF format) of a step, or of `last`. Complete if COMPLETE.json is inside."""
+        if checkpoint == "last":
+            result = self.result()
+            if result is None:
+                raise UserError(f"{self.path}: no result yet, so there is no last checkpoint")
+            checkpoint = result["last_step"]
+        return self.path / "models" / f"step-{int(checkpoint):06d}"
+
+    def has_model(self, checkpoint: str | int) -> bool:
+        if checkpoint == "last" and not self.is_done():
+            return False
+        return (self.model_dir(checkpoint) / "COMPLETE.json").is_file()
+
+    @property
+    def outcomes(self) -> Path:
+        return self.path / "outcomes"
+
+    def journal(self) -> Iterator[dict[str, Any]]:
+        """Every journal record of every attempt, oldest first, each with the attempt it is from."""
+        for attempt in self.attempts():
+            for record in read_jsonl(attempt.journal):
+                yield {**record, "attempt": attempt.number}
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder with `jobs/`, `sweeps/` and `submissions/`, shared by all sweeps."""
+
+    root: Path
+    _marker: str = field(default="store.json", repr=False)
+
+    @staticmethod
+    def open(root: Path, *, create: bool = False) -> Store:
+        """The store at `root`; a newer layout and an unwritable folder are told in one line."""
+        store = Store(root.resolve())
+        marker = store.root / store._marker
+        try:
+            value = read_json(marker)
+            if value is None:
+                if not create:
+                    raise UserError(f"{root}: no store here; `manager sweep FILE` makes one (--store says where)")
+                if store.root.is_dir() and any(store.root.iterdir()) and not (store.root / "jobs").is_dir():
+                    raise UserError(
+                        f"{root}: this folder holds other files; name an empty or new one with --store"
+                    )
+                for name in ("jobs", "sweeps", "submissions"):
+                    (store.root / name).mkdir(parents=True, exist_ok=True)
+                write_json(marker, {"layout": LAYOUT_VERSION})
+                return store
+        except OSError as error:
+            raise UserError(f"{root}: cannot use this folder as the store: {error.strerror}") from error
+        except json.JSONDecodeError as error:
+            raise UserError(f"{marker}: not readable ({error}); restore it or choose another --store") from error
+        layout = value.get("layout")
+        if layout != LAYOUT_VERSION:
+            raise UserError(
+                f"{root}: store layout {layout}, this manager knows {LAYOUT_VERSION}; "
+                "use the version of the manager that wrote it, or another --store"
+            )
+        return store
+
+    def run(self, job_id: str) -> RunDirectory:
+        return RunDirectory(self.root / "jobs" / job_id)
+
+    def add_job(self, job: Job) -> RunDirectory:
+        """Make the job's run directory if it is new; the job in it never changes afterwards."""
+        run = self.run(job.id)
+        if not run.exists():
+            run.path.mkdir(parents=True, exist_ok=True)
+            write_json(run.path / "job.json", job.to_json())
+        return run
+
+    def job_ids(self) -> list[str]:
+        return sorted(os.listdir(self.root / "jobs"))
+
+    def find_job(self, prefix: str) -> RunDirectory:
+        """The job whose id starts so; ambiguous and unknown ones are told."""
+        matches = [name for name in self.job_ids() if name.startswith(prefix)]
+        if len(matches) == 1:
+            return self.run(matches[0])
+        if not matches:
+            raise UserError(f"no job {prefix!r} in {self.root}; `manager status` lists them")
+        raise UserError(f"{prefix!r} fits {len(matches)} jobs: {', '.join(matches[:5])}; give more of the id")
+
+    # Sweeps
+
+    def sweep_dir(self, name: str) -> Path:
+        return self.root / "sweeps" / name
+
+    def sweep_names(self) -> list[str]:
+        folder = self.root / "sweeps"
+        return sorted(path.name for path in folder.iterdir() if (path / "sweep.json").is_file())
+
+    def write_sweep(self, sweep: Sweep, **extra: Any) -> Path:
+        """Record what the sweep consists of now. Its jobs' own directories hold everything else."""
+        folder = self.sweep_dir(sweep.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        entries = [
+            {"id": entry.job.id, "stage": entry.stage, "labels": dict(entry.labels),
+             "resources": asdict(entry.job.resources)}
+            for entry in sweep.jobs
+        ]
+        write_json(folder / "sweep.json", {
+            "layout": LAYOUT_VERSION, "name": sweep.name, "study": sweep.study,
+            "settings": dict(sweep.settings), "jobs": entries, "text": sweep.text, **extra,
+        }, durable=True)
+        return folder
+
+    def read_sweep(self, name: str) -> Sweep:
+        value = read_json(self.sweep_dir(name) / "sweep.json")
+        if value is None:
+            known = ", ".join(self.sweep_names()) or "none yet"
+            raise UserError(f"no sweep {name!r} in {self.root}; there are: {known}")
+        jobs = tuple(
+            SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in value["jobs"]
+        )
+        return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
+
+    # Submissions: one folder for each call of the scheduler, with its intent written before the call.
+
+    def submission_dir(self, token: str) -> Path:
+        return self.root / "submissions" / token
