@@ -16,9 +16,9 @@ from manager.atomic import JsonlWriter, read_json, read_jsonl, write_json
 def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"v": 1})
+    loop: dict[str, object] = {}
+    loop["loop"] = loop
     with pytest.raises(ValueError, match="Circular"):
-        loop: dict[str, object] = {}
-        loop["loop"] = loop
         write_json(path, loop)
     assert read_json(path) == {"v": 1}
     assert os.listdir(tmp_path) == ["a.json"]

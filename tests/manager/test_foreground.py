@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ def assert_complete(store: Path, **toy: Any) -> None:
         assert result is not None
         finished[entry.job.id] = result["finished"]
         attempts = run.attempts()
-        for before, after in zip(attempts, attempts[1:], strict=False):
+        for before, after in itertools.pairwise(attempts):
             assert before.end is None or before.end["finished"] <= after.record["started"]
         assert all(finished[need] <= attempts[-1].record["started"] for need in entry.job.needs)
     wait_until(lambda: not family(store))
@@ -96,7 +97,8 @@ def test_a_job_killed_at_a_step_goes_on_from_its_last_complete_step(tmp_path: Pa
     assert_complete(store, **toy)
     for entry in toy_sweep(**toy).jobs:
         # Step 3 was begun twice: the kill came before it was kept.
-        assert [(e["step"], e["attempt"]) for e in steps(store, entry.job.id)] == [(1, 1), (2, 1), (3, 1), (3, 2), (4, 2)]
+        done = [(each["step"], each["attempt"]) for each in steps(store, entry.job.id)]
+        assert done == [(1, 1), (2, 1), (3, 1), (3, 2), (4, 2)]
 
 
 def test_an_error_in_a_job_is_told_and_what_needs_it_is_blocked(tmp_path: Path) -> None:

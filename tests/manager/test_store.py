@@ -78,7 +78,7 @@ def test_a_sweep_comes_back_as_it_was_written(store: Store) -> None:
     sweep = Sweep("a", "interventional", (SweepJob("train", {"seed": 0}, job),), {"cluster": "local"}, "name: a\n")
     store.write_sweep(sweep)
     assert store.read_sweep("a") == sweep
-    with pytest.raises(UserError, match="no sweep 'b'.*there are: a"):
+    with pytest.raises(UserError, match=r"no sweep 'b'.*there are: a"):
         store.read_sweep("b")
 
 
