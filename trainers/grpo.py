@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import batch, data, distributed, rewards, settings
+from trainers import batch, data, distributed, libraries, rewards, settings
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def main(run: Run) -> dict[str, Any]:
     except ValueError as error:
         raise Failed(str(error), cause="config") from error
     distributed.start(zero, run.world_size)
+    libraries.prepare(use_vllm=bool(arguments.get("use_vllm")))
     from datasets import Dataset
 
     from trainers.callbacks import RunCallback

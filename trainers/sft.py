@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import batch, data, distributed, settings
+from trainers import batch, data, distributed, libraries, settings
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def main(run: Run) -> dict[str, Any]:
     except ValueError as error:
         raise Failed(str(error), cause="config") from error
     distributed.start(zero, run.world_size)
+    libraries.prepare(use_vllm=False)
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
