@@ -16,6 +16,7 @@ from experiments.outcomes import Evaluation, Source, require_rows
 from experiments.power import adjust, equivalence_p, needed, verdict
 from experiments.study import Study
 from experiments.transfer import (
+    GAP,
     ID,
     OOD,
     Arm,
@@ -27,6 +28,17 @@ from experiments.transfer import (
     sides,
     strata,
 )
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as mappings; whatever is undefined is None."""
+    return [
+        {
+            str(k): (None if v is pd.NA or (isinstance(v, float) and not np.isfinite(v)) else v)
+            for k, v in row.items()
+        }
+        for row in table.to_dict("records")
+    ]
 
 
 @dataclass(frozen=True)
@@ -83,16 +95,19 @@ def effects(comparison: Comparison, found: Sequence[Arm], study: Study, settings
 
 EFFECT_COLUMNS = (
     "kind", "train_domain", "evaluated", "in_domain", "weighting", "delta_points", "low_points",
-    "high_points", "se_points", "df", "p", "p_holm", "p_bh", "p_equivalent", "verdict", "detectable_points", "seeds_needed",
+    "high_points", "se_points", "df", "p", "p_holm", "p_bh", "p_equivalent", "verdict",
+    "detectable_points", "seeds_needed",
     "items_factor_needed", "seeds_resampled", "n_items", "n_samples", "n_seeds", "n_benchmarks", "arms",
 )  # fmt: skip
 
 
 def effect_table(results: Sequence[Estimate], settings: Settings) -> pd.DataFrame:
     """Estimates in points, with p adjusted within each family (same kind and weighting)."""
-    families: dict[tuple[object, object], list[int]] = {}
+    families: dict[tuple[object, ...], list[int]] = {}
     for index, result in enumerate(results):
-        families.setdefault((result.labels["kind"], result.labels["weighting"]), []).append(index)
+        labels = result.labels
+        family = (labels["kind"], labels["weighting"], labels["evaluated"] == GAP)
+        families.setdefault(family, []).append(index)
     holm: dict[int, float | None] = {}
     bh: dict[int, float | None] = {}
     for members in families.values():

@@ -6,9 +6,11 @@ between cells (the items, the base's answers) stays shared.
 
 - Items: within each benchmark N items are drawn with replacement; all units see the same draw. Deviations
   are scaled by sqrt(N / (N - 1)).
-- Training runs: within each stratum (same base, data, algorithm) the k runs are drawn with replacement,
-  rescaled by sqrt(k / (k - 1)) (Rao and Wu 1988), and added. With one run in a stratum nothing is known of
-  the spread over seeds: `seeds_resampled` is False and the interval holds for that run only.
+- Training runs: the spread of an arm's k runs (same base, data, algorithm) is taken from all arms together,
+  or from the arm itself where that is larger: two or three runs alone often agree by chance, and an interval
+  made from them alone is then far too narrow. Residuals of the runs, rescaled by sqrt(k / (k - 1)) (Rao and
+  Wu 1988), are drawn with replacement and added. Where no arm has two runs nothing is known of the spread
+  over seeds: `seeds_resampled` is False and the interval holds for those runs only.
 - Interval: percentile, expanded about the estimate by t(df) / z (the idea of Hesterberg 2015) with
   Satterthwaite's df over the two sources, because with two or three seeds a plain percentile interval is
   far too narrow.
@@ -18,6 +20,7 @@ between cells (the items, the base's answers) stays shared.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -68,13 +71,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Spread:
-    """The parts of an estimand's variance with their degrees of freedom."""
+class _Seeds:
+    """What is known of the spread over runs within one stratum, for one estimand."""
 
-    items: float
-    seeds: float
-    df: float
-    resampled: bool
+    name: str
+    runs: int
+    variance: float  # of one run's value
+    df: int
+    residuals: Floats  # from all arms that could be used
 
 
 def estimate(
@@ -93,21 +97,22 @@ def estimate(
     coefficients = np.stack([e.weights for e in estimands]) if estimands else np.zeros((0, *deltas.shape))
     filled = np.where(np.isfinite(deltas), deltas, 0.0)
     values = np.tensordot(coefficients, filled, axes=((1, 2), (0, 1)))
-    rng = np.random.default_rng(seed)
-    draws = _item_draws(comparison.benchmarks, coefficients, replicates, rng)
+    draws = _item_draws(comparison.benchmarks, coefficients, replicates, np.random.default_rng(seed))
     variances = _item_variances(comparison.benchmarks, coefficients)
     runs = [unit.run or unit.model for unit in comparison.units]
+    own_strata, one_stratum = _by_stratum(runs, strata), _by_stratum(runs, [""] * len(runs))
+    picks: dict[tuple[str, int, int], NDArray[np.int64]] = {}
     results = []
     for index, (estimand, usable_one) in enumerate(zip(estimands, usable, strict=True)):
         if not usable_one:
             results.append(Estimate(estimand.labels, None))
             continue
-        groups = _run_values(estimand.weights, filled, runs, [""] * len(runs) if estimand.pooled else strata)
-        spread = _spread(variances[index], groups)
-        draw = values[index] + draws[index] + _seed_draws(groups, replicates, rng)
+        seeds = _seeds(estimand.weights, deltas, one_stratum if estimand.pooled else own_strata)
+        draw = values[index] + draws[index] + _seed_draws(seeds, replicates, seed, picks)
         counts = _counts(estimand.weights, comparison, runs)
+        value = float(values[index])
         results.append(
-            _finish(estimand.labels, float(values[index]), draw, spread, counts, level, keep_draws)
+            _finish(estimand.labels, value, draw, variances[index], seeds, counts, level, keep_draws)
         )
     return results
 
@@ -175,37 +180,82 @@ def _item_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> list[
     return parts
 
 
-def _run_values(weights: Floats, deltas: Floats, runs: Sequence[str], strata: Sequence[str]) -> list[Floats]:
-    """What each run adds to the estimand, by stratum."""
-    by_unit = (weights * deltas).sum(axis=1)
-    groups: dict[str, dict[str, float]] = {}
-    for unit in np.flatnonzero((weights != 0).any(axis=1)):
-        group = groups.setdefault(strata[unit], {})
-        group[runs[unit]] = group.get(runs[unit], 0.0) + float(by_unit[unit])
-    return [np.array(list(group.values())) for group in groups.values()]
+def _by_stratum(runs: Sequence[str], strata: Sequence[str]) -> dict[str, list[NDArray[np.int64]]]:
+    """The units of every run, by stratum; a run's units are its checkpoints, in order."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for unit, (run, stratum) in enumerate(zip(runs, strata, strict=True)):
+        found.setdefault(stratum, {}).setdefault(run, []).append(unit)
+    return {name: [np.array(units) for units in by_run.values()] for name, by_run in found.items()}
 
 
-def _spread(items: Sequence[tuple[float, int]], groups: Sequence[Floats]) -> _Spread:
-    parts = [(variance, n - 1) for variance, n in items]
-    item_variance = sum(variance for variance, _ in parts)
-    seeds = [(len(g) * float(np.var(g, ddof=1)), len(g) - 1) for g in groups if len(g) > 1]
-    # k runs that add r_j each: the sum's variance is k times the variance of r_j.
-    seed_variance = sum(variance for variance, _ in seeds)
-    below = sum(v**2 / df for v, df in [*parts, *seeds] if df > 0)
-    total = item_variance + seed_variance
-    df = total**2 / below if below > 0 else np.inf
-    return _Spread(item_variance, seed_variance, df, bool(groups) and all(len(g) > 1 for g in groups))
+def _seeds(
+    weights: Floats, deltas: Floats, by_stratum: Mapping[str, list[NDArray[np.int64]]]
+) -> list[_Seeds]:
+    """The spread of the runs in every stratum that the estimand weighs."""
+    out = []
+    for name, runs in by_stratum.items():
+        used = [units for units in runs if (weights[units] != 0).any()]
+        if not used:
+            continue
+        # Each run's own weights, times k: its value as if it alone stood for the stratum.
+        own = np.array([(weights[u] * np.nan_to_num(deltas[u])).sum() for u in used]) * len(used)
+        profile = np.mean([weights[u] for u in used], axis=0) * len(used) if _alike(used) else None
+        groups = [own] if len(used) > 1 else []
+        if profile is not None and len(by_stratum) > 1:
+            groups += [
+                values for other, members in by_stratum.items()
+                if other != name and len(values := _values(profile, deltas, members)) > 1
+            ]  # fmt: skip
+        df = sum(len(g) - 1 for g in groups)
+        if df == 0:
+            out.append(_Seeds(name, len(used), 0.0, 0, np.zeros(0)))
+            continue
+        together = sum((len(g) - 1) * float(np.var(g, ddof=1)) for g in groups) / df
+        variance = max(together, float(np.var(own, ddof=1)) if len(own) > 1 else 0.0)
+        residuals = np.concatenate([(g - g.mean()) * np.sqrt(len(g) / (len(g) - 1)) for g in groups])
+        out.append(_Seeds(name, len(used), variance, df, residuals))
+    return out
 
 
-def _seed_draws(groups: Sequence[Floats], replicates: int, rng: np.random.Generator) -> Floats:
-    """Deviations under resampled runs, rescaled so that few runs do not look too alike."""
+def _alike(runs: Sequence[NDArray[np.int64]]) -> bool:
+    return len({len(units) for units in runs}) == 1
+
+
+def _values(profile: Floats, deltas: Floats, runs: Sequence[NDArray[np.int64]]) -> Floats:
+    """The same quantity for the runs of another stratum, where they have all that it needs."""
+    found = []
+    for units in runs:
+        if len(units) == len(profile) and np.isfinite(deltas[units][profile != 0]).all():
+            found.append(float((profile * np.nan_to_num(deltas[units])).sum()))
+    return np.array(found)
+
+
+def _seed_draws(
+    seeds: Sequence[_Seeds], replicates: int, seed: int, picks: dict[tuple[str, int, int], NDArray[np.int64]]
+) -> Floats:
+    """Deviations of the mean of k runs. Which runs are drawn is shared by all quantities of a stratum."""
     total = np.zeros(replicates)
-    for values in groups:
-        k = len(values)
-        if k > 1:
-            times = rng.multinomial(k, np.full(k, 1 / k), size=replicates)
-            total += (times - 1) @ values * np.sqrt(k / (k - 1))
+    for stratum in seeds:
+        square = float((stratum.residuals**2).mean()) if len(stratum.residuals) else 0.0
+        if square <= 0:
+            continue
+        key = (stratum.name, stratum.runs, len(stratum.residuals))
+        if key not in picks:
+            own = np.random.default_rng([seed, zlib.crc32(stratum.name.encode()), *key[1:]])
+            picks[key] = own.integers(0, key[2], size=(replicates, stratum.runs))
+        scale = np.sqrt(stratum.variance / square) / stratum.runs
+        total += stratum.residuals[picks[key]].sum(axis=1) * scale
     return total
+
+
+def _degrees(items: Sequence[tuple[float, int]], seeds: Sequence[_Seeds]) -> float:
+    """Satterthwaite's df. With a single degree for the runs it cannot be trusted: that one is used."""
+    parts = [(variance, n - 1) for variance, n in items]
+    parts += [(s.variance / s.runs, s.df) for s in seeds if s.variance > 0]
+    if any(s.df == 1 and s.variance > 0 for s in seeds) and len(seeds) == 1:
+        return 1.0
+    below = sum(v**2 / df for v, df in parts if df > 0)
+    return float(sum(v for v, _ in parts) ** 2 / below) if below > 0 else np.inf
 
 
 def _counts(weights: Floats, comparison: Comparison, runs: Sequence[str]) -> Counts:
@@ -226,18 +276,22 @@ def _finish(
     labels: Mapping[str, object],
     value: float,
     draw: Floats,
-    spread: _Spread,
+    items: Sequence[tuple[float, int]],
+    seeds: Sequence[_Seeds],
     counts: Counts,
     level: float,
     keep_draws: bool,
 ) -> Estimate:
-    variance = spread.items + spread.seeds
+    item_variance = sum(variance for variance, _ in items)
+    seed_variance = sum(s.variance / s.runs for s in seeds)
+    resampled = bool(seeds) and all(s.df > 0 for s in seeds)
+    variance, df = item_variance + seed_variance, _degrees(items, seeds)
     if not np.isfinite(variance) or variance <= 1e-15:
         # One item, or no item changed at all: there is no spread to judge by.
-        return Estimate(labels, value, seeds_resampled=spread.resampled, counts=counts)
+        return Estimate(labels, value, seeds_resampled=resampled, counts=counts)
     se = float(np.sqrt(variance))
     tail = (1 - level) / 2
-    expansion = stats.t.ppf(1 - tail, spread.df) / stats.norm.ppf(1 - tail)
+    expansion = stats.t.ppf(1 - tail, df) / stats.norm.ppf(1 - tail)
     low, high = np.quantile(draw, [tail, 1 - tail])
     return Estimate(
         labels=labels,
@@ -245,11 +299,11 @@ def _finish(
         low=value + (float(low) - value) * float(expansion),
         high=value + (float(high) - value) * float(expansion),
         se=se,
-        df=float(spread.df),
-        p=float(2 * stats.t.sf(abs(value) / se, spread.df)),
-        var_items=spread.items,
-        var_seeds=spread.seeds if spread.resampled else None,
-        seeds_resampled=spread.resampled,
+        df=df,
+        p=float(2 * stats.t.sf(abs(value) / se, df)),
+        var_items=item_variance,
+        var_seeds=seed_variance if resampled else None,
+        seeds_resampled=resampled,
         draws=draw if keep_draws else None,
         counts=counts,
     )

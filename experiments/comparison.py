@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -193,7 +194,7 @@ def _pair(
     flat = model_codes * shape[1] + item_codes
     values = rows["value"].to_numpy(dtype=np.float64)
     sums = np.bincount(flat, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
-    counts = np.bincount(flat, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
+    counts = np.asarray(np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape), dtype=np.float64)
     index = {str(model): i for i, model in enumerate(models)}
     by_name = dict(zip(("name:" + rows["name"].astype(str)), rows["model"].astype(str), strict=True))
     trained = [index.get(unit.model) for unit in units]
@@ -212,7 +213,7 @@ def _pair(
     return paired
 
 
-def _columns(matrix: Floats, rows: list[int | None]) -> Floats:
+def _columns(matrix: NDArray[Any], rows: list[int | None]) -> Floats:
     out = np.zeros((matrix.shape[1], len(rows)))
     for column, row in enumerate(rows):
         if row is not None:
