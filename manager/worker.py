@@ -172,7 +172,8 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         need = _unmet_need(run)
         if need is not None:
             return _end("blocked", "parent", f"job {need} that this one needs has no result"), {}
-        return _end("done"), dict(load_entry(run.job.kind.value)(run))
+        result = dict(load_entry(run.job.kind.value)(run))
+        return _end("done"), result
     except Stopped as stopped:
         return _end("interrupted", run.stop_reason or "stopped", str(stopped), retryable=True), {}
     except Failed as failed:
