@@ -105,6 +105,15 @@ class RunDirectory:
         else:
             write_json(self.path / "cancelled.json", dict(value))
 
+    def forgiven(self) -> int:
+        """How many attempts a `manager retry` has set aside: their failures count no more."""
+        value = read_json(self.path / "retry.json")
+        return int(value["forgiven"]) if value else 0
+
+    def forgive(self) -> None:
+        """Let the attempts so far count no more, so that the job may be tried again."""
+        write_json(self.path / "retry.json", {"forgiven": len(self.attempts())})
+
     # What jobs of each kind leave for others to read.
 
     def model_dir(self, checkpoint: str | int) -> Path:
