@@ -125,6 +125,8 @@ class Run:
             return
         with self._lock:
             now = time.time()
+            if "first" not in self._progress:
+                self._progress["first"] = {"step": step, "time": now}  # a resumed attempt starts late
             if self._progress.get("step") != step:
                 self._progress["step_time"] = now
             self._progress |= {"step": step, "total": total, "unit": unit, "values": values}
