@@ -78,7 +78,13 @@ def describe() -> dict[str, Any]:
         "packages": dict(sorted(packages.items())),
         "variables": {
             name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR", "WORLD_SIZE", "SLURM_JOB_NODELIST")
+            for name in (
+                "OMP_NUM_THREADS",
+                "CUDA_VISIBLE_DEVICES",
+                "DS_ACCELERATOR",
+                "WORLD_SIZE",
+                "SLURM_JOB_NODELIST",
+            )
             if name in os.environ
         },
     }

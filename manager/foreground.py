@@ -92,13 +92,12 @@ class ForegroundSweep:
 
     def _unfinished(self, known: dict[str, State]) -> bool:
         alive = (State.RUNNING, State.QUEUED)
-        return any(state in alive for state in known.values()) or any(self._may_start(e, known) for e in self._sweep.jobs)
+        return any(state in alive for state in known.values()) or any(
+            self._may_start(e, known) for e in self._sweep.jobs
+        )
 
     def _may_start(self, entry: SweepJob, known: dict[str, State]) -> bool:
-        return (
-            known[entry.job.id] in (State.READY, State.INTERRUPTED)
-            and self._started[entry.job.id] <= RESTARTS
-        )
+        return known[entry.job.id] in (State.READY, State.INTERRUPTED) and self._started[entry.job.id] <= RESTARTS
 
     def _start_ready(self, known: dict[str, State]) -> None:
         for entry in self._sweep.jobs:

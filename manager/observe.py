@@ -84,4 +84,3 @@ def all_facts(
 ) -> dict[str, JobFacts]:
     views = views or {}
     return {job_id: job_facts(store.run(job_id), views.get(job_id)) for job_id in ids}
-

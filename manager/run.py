@@ -91,8 +91,11 @@ class Run:
         """Metrics at a step. A step that a restart does again supersedes the earlier one."""
         clean = {key: float(value) for key, value in values.items()}
         undefined = sorted(key for key, value in clean.items() if not math.isfinite(value))
-        record: dict[str, Any] = {"type": "metrics", "step": step,
-                                  "values": {k: v for k, v in clean.items() if math.isfinite(v)}}
+        record: dict[str, Any] = {
+            "type": "metrics",
+            "step": step,
+            "values": {k: v for k, v in clean.items() if math.isfinite(v)},
+        }
         if undefined:
             record["undefined"] = undefined  # JSON has no NaN; told, not dropped
         self._write(record)

@@ -31,6 +31,10 @@ class Attempt:
     record: Mapping[str, Any]  # attempt.json: who runs it, where, since when, under which submission
     end: Mapping[str, Any] | None  # end.json: how it ended; None while it runs or if it vanished
 
+    @staticmethod
+    def at(path: Path) -> Attempt:
+        return Attempt(int(path.name), path, read_json(path / "attempt.json") or {}, read_json(path / "end.json"))
+
     @property
     def outcome(self) -> str | None:
         """done, failed, interrupted, blocked or cancelled; None without a word."""
@@ -81,7 +85,7 @@ class RunDirectory:
             names = sorted(name for name in os.listdir(folder) if name.isdigit())
         except FileNotFoundError:
             return []
-        return [self._attempt(folder / name) for name in names]
+        return [Attempt.at(folder / name) for name in names]
 
     def last_attempt(self) -> Attempt | None:
         folder = self.path / "attempts"
@@ -89,11 +93,7 @@ class RunDirectory:
             names = [name for name in os.listdir(folder) if name.isdigit()]
         except FileNotFoundError:
             return None
-        return self._attempt(folder / max(names)) if names else None
-
-    def _attempt(self, path: Path) -> Attempt:
-        record = read_json(path / "attempt.json") or {}
-        return Attempt(int(path.name), path, record, read_json(path / "end.json"))
+        return Attempt.at(folder / max(names)) if names else None
 
     def cancelled(self) -> dict[str, Any] | None:
         """The user's wish that this job is not run: set by `cancel`, lifted by `retry` and `sweep`."""
@@ -113,6 +113,14 @@ class RunDirectory:
     def forgive(self) -> None:
         """Let the attempts so far count no more, so that the job may be tried again."""
         write_json(self.path / "retry.json", {"forgiven": len(self.attempts())})
+
+    def forget_work(self) -> None:
+        """Set aside checkpoints, models and outcomes, so that the next attempt starts at the beginning."""
+        place = self.path / "set-aside" / str(len(self.attempts()))
+        place.mkdir(parents=True, exist_ok=True)
+        for name in ("checkpoints", "models", "outcomes"):
+            if (self.path / name).exists():
+                os.rename(self.path / name, place / name)
 
     # What jobs of each kind leave for others to read.
 
@@ -159,9 +167,7 @@ class Store:
                 if not create:
                     raise UserError(f"{root}: no store here; `manager sweep FILE` makes one (--store says where)")
                 if store.root.is_dir() and any(store.root.iterdir()) and not (store.root / "jobs").is_dir():
-                    raise UserError(
-                        f"{root}: this folder holds other files; name an empty or new one with --store"
-                    )
+                    raise UserError(f"{root}: this folder holds other files; name an empty or new one with --store")
                 for name in ("jobs", "sweeps", "submissions"):
                     (store.root / name).mkdir(parents=True, exist_ok=True)
                 write_json(marker, {"layout": LAYOUT_VERSION})
@@ -215,14 +221,27 @@ class Store:
         folder = self.sweep_dir(sweep.name)
         folder.mkdir(parents=True, exist_ok=True)
         entries = [
-            {"id": entry.job.id, "stage": entry.stage, "labels": dict(entry.labels),
-             "resources": asdict(entry.job.resources)}
+            {
+                "id": entry.job.id,
+                "stage": entry.stage,
+                "labels": dict(entry.labels),
+                "resources": asdict(entry.job.resources),
+            }
             for entry in sweep.jobs
         ]
-        write_json(folder / "sweep.json", {
-            "layout": LAYOUT_VERSION, "name": sweep.name, "study": sweep.study,
-            "settings": dict(sweep.settings), "jobs": entries, "text": sweep.text, **extra,
-        }, durable=True)
+        write_json(
+            folder / "sweep.json",
+            {
+                "layout": LAYOUT_VERSION,
+                "name": sweep.name,
+                "study": sweep.study,
+                "settings": dict(sweep.settings),
+                "jobs": entries,
+                "text": sweep.text,
+                **extra,
+            },
+            durable=True,
+        )
         return folder
 
     def read_sweep(self, name: str) -> Sweep:
@@ -230,9 +249,7 @@ class Store:
         if value is None:
             known = ", ".join(self.sweep_names()) or "none yet"
             raise UserError(f"no sweep {name!r} in {self.root}; there are: {known}")
-        jobs = tuple(
-            SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in value["jobs"]
-        )
+        jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in value["jobs"])
         return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
 
     # Submissions: one folder for each call of the scheduler, with its intent written before the call.

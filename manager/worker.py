@@ -27,7 +27,7 @@ from manager.job import Job
 from manager.kinds import DISTRIBUTED, load_entry
 from manager.place import Place, by_hand, here
 from manager.run import Failed, Run, Stopped
-from manager.store import RunDirectory
+from manager.store import Attempt, RunDirectory
 
 # The other ranks start within a scheduler's step; rank 0's claim reaches them over the file system.
 GROUP_WAIT_S = 600.0
@@ -51,9 +51,7 @@ class Work:
         return execute(RunDirectory(Path(self.run_dir)), self.token, here(), self.manager)
 
 
-def execute(
-    directory: RunDirectory, token: str, place: Place, manager: Mapping[str, Any] | None = None
-) -> str:
+def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[str, Any] | None = None) -> str:
     """One attempt at the job; returns how it ended. Anything but done and refused raises JobEnded."""
     job = directory.job()
     if place.rank > 0 and job.kind.value not in DISTRIBUTED:
@@ -127,8 +125,7 @@ def _free_port() -> int:
 
 
 def _set_environment(job: Job, place: Place, attempt_dir: Path) -> None:
-    record = read_json(attempt_dir / "attempt.json")
-    host, port = record["master"]
+    host, port = Attempt.at(attempt_dir).record["master"]
     distributed = {
         "RANK": str(place.rank),
         "LOCAL_RANK": str(place.local_rank),
@@ -162,8 +159,8 @@ def _unmet_need(run: Run) -> str | None:
     for index, need in enumerate(run.job.needs):
         parent = run.need(index)
         model = run.config.get("model")
-        checkpoint = model.get("checkpoint") if isinstance(model, Mapping) and model.get("need") == index else None
-        if parent.is_done() or (checkpoint is not None and parent.has_model(checkpoint)):
+        from_parent = isinstance(model, Mapping) and model.get("need") == index
+        if parent.is_done() or (from_parent and parent.has_model(model["checkpoint"])):
             continue
         return need
     return None
@@ -217,7 +214,8 @@ def _finish(run: Run, end: dict[str, Any], result: Mapping[str, Any]) -> None:
     if not is_newest(run.directory, number):
         raise JobEnded("a newer attempt has taken over; nothing was written")
     if end["outcome"] == "done":
-        run.directory.write_result({"outcome": "done", "attempt": number, "finished": end["finished"], **result})
+        terminal = {"outcome": "done", "attempt": number, "finished": end["finished"], **result}
+        run.directory.write_result(terminal)
     elif end["outcome"] == "failed":
         end = _blame_other_rank(run.attempt_dir, end)
     write_json(run.attempt_dir / "end.json", end, durable=True)
@@ -226,9 +224,10 @@ def _finish(run: Run, end: dict[str, Any], result: Mapping[str, Any]) -> None:
 def _blame_other_rank(attempt_dir: Path, end: dict[str, Any]) -> dict[str, Any]:
     """When another rank failed first, rank 0 only saw the connection close: tell the real cause."""
     for path in sorted(attempt_dir.glob("rank-*.failed.json")):
-        other = read_json(path)
+        other: dict[str, Any] | None = read_json(path)
         if other and other["finished"] <= end["finished"]:
-            return other | {"message": f"{path.name.removesuffix('.failed.json')}: {other['message']}"}
+            rank = path.name.removesuffix(".failed.json")
+            return other | {"message": f"{rank}: {other['message']}"}
     return end
 
 

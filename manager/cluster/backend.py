@@ -42,9 +42,7 @@ class Submission:
 class Backend(Protocol):
     name: str
 
-    def submit(
-        self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]
-    ) -> list[Submission]:
+    def submit(self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]) -> list[Submission]:
         """Hand the jobs over. `parents` are needed jobs that are still queued or running."""
 
     def observe(self, ids: Iterable[str]) -> Mapping[str, SchedulerView]:

@@ -75,17 +75,12 @@ class LocalBackend:
     def has_room(self, entry: SweepJob) -> bool:
         """Whether the job fits beside what runs now. A job wider than all slots runs alone."""
         used = sum(running.slots for running in self._running.values())
-        return (
-            used + self._slots_of(entry) <= self.slots
-            and entry.job.resources.gpus_per_node <= len(self._free_gpus)
-        )
+        return used + self._slots_of(entry) <= self.slots and entry.job.resources.gpus_per_node <= len(self._free_gpus)
 
     def _slots_of(self, entry: SweepJob) -> int:
         return min(self.slots, entry.job.resources.tasks)
 
-    def submit(
-        self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]
-    ) -> list[Submission]:
+    def submit(self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]) -> list[Submission]:
         """Start these jobs now. Parents must have ended: dependency order is the caller's."""
         return [self._start(entry) for entry in entries]
 
