@@ -72,18 +72,19 @@ def index_text(indexes: Sequence[int]) -> str:
     return ",".join(parts)
 
 
-def dependency_text(dependencies: Sequence[Dependency], array_ids: Mapping[int, str]) -> str | None:
-    """The text of --dependency, once the ids of earlier chunks are known."""
+def dependency_text(
+    dependencies: Sequence[Dependency], array_ids: Mapping[int, str], *, arrays: bool = True
+) -> str | None:
+    """The text of --dependency, once the ids of earlier chunks are known. Without arrays jobs stand alone."""
     by_kind: dict[str, list[str]] = {}
     for dependency in dependencies:
         source = dependency.source
         name = source.array_id if source.chunk is None else array_ids[source.chunk]
-        names = (
-            [name]
-            if dependency.indexes is None
-            else [name if index is None else f"{name}_{index}" for index in dependency.indexes]
-        )
-        by_kind.setdefault(dependency.kind, []).extend(names)
+        kind = dependency.kind if arrays else dependency.kind.replace("aftercorr", "afterok")
+        names = [name]
+        if dependency.indexes is not None and arrays:
+            names = [name if index is None else f"{name}_{index}" for index in dependency.indexes]
+        by_kind.setdefault(kind, []).extend(names)
     return ",".join(f"{kind}:{':'.join(names)}" for kind, names in by_kind.items()) or None
 
 
@@ -96,7 +97,7 @@ def fit_queue(entries: Sequence[SweepJob], room: int | None, in_queue: set[str])
         return list(entries)
     offered = {entry.job.id for entry in entries}
     taken: set[str] = set()
-    result = []
+    result: list[SweepJob] = []
     for entry in entries:
         if len(result) >= room:
             break
@@ -172,8 +173,8 @@ class _Plan:
             else:
                 gathered.setdefault(waits_for, []).append(entry)
         self._fill(stage, free, ())
-        for sources, members in aligned.items():
-            self._align(stage, sources, members)
+        for sources, placed in aligned.items():
+            self._align(stage, sources, placed)
         if len(gathered) > MAX_GROUPS_OF_PARENTS:
             everything = frozenset(parent for group in gathered for parent in group)
             gathered = {everything: [entry for group in gathered.values() for entry in group]}

@@ -60,9 +60,10 @@ def script(request: ScriptRequest, site: Site) -> str:
     """The text for sbatch, by submitit."""
     parameters = _parameters(request, site)
     try:
-        return submitit_slurm._make_sbatch_string(
+        text: str = submitit_slurm._make_sbatch_string(
             command=_command(request, site), folder=request.folder, **parameters
         )
+        return text
     except TypeError as error:
         valid = ", ".join(sorted(submitit_slurm._get_default_parameters()))
         unknown = str(error).rpartition("argument ")[2] or str(error)
