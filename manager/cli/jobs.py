@@ -20,7 +20,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or the b
 Target = Annotated[str, typer.Argument(metavar="SWEEP|JOB", help="A sweep by name, or a job by id.")]
 Filters = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Only jobs with these labels: domain=math, stage=train.", show_default=False),
+    typer.Argument(metavar="[KEY=VALUE]...", help="Only jobs with these labels: stage=train, domain=math."),
 ]  # fmt: skip
 
 
@@ -43,11 +43,10 @@ def logs(
             break
         number = newest.number
         print(f"--- attempt {number}")
-    end = _attempt(run, number).end
-    if end:
-        print(
-            f"--- attempt {_attempt(run, number).number}: {end['outcome']} {end.get('cause', '')} {end.get('message', '')}"
-        )
+    shown = _attempt(run, number)
+    if shown.end:
+        reason = f"{shown.end.get('cause', '')} {shown.end.get('message', '')}".strip()
+        print(f"--- attempt {shown.number}: {shown.end['outcome']} {reason}".rstrip())
 
 
 def _attempt(run: RunDirectory, number: int | None) -> Attempt:
