@@ -16,7 +16,7 @@ from typing import Any
 
 from manager.atomic import read_json, read_jsonl, write_json
 from manager.errors import UserError
-from manager.job import Job, Sweep, SweepJob
+from manager.job import Job, Resources, Sweep, SweepJob
 
 LAYOUT_VERSION = 1
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -66,7 +66,12 @@ class RunDirectory:
         value = read_json(self.path / "job.json")
         if value is None:
             raise UserError(f"{self.path}: no job.json here; is this a run directory?")
-        return Job.from_json(value)
+        changed = read_json(self.path / "resources.json")
+        return Job.from_json(value | {"resources": changed} if changed else value)
+
+    def set_resources(self, resources: Resources) -> None:
+        """What the next attempt asks for: not part of the identity, so a rerun may change it."""
+        write_json(self.path / "resources.json", asdict(resources))
 
     def result(self) -> dict[str, Any] | None:
         """The terminal record, written last; its presence means that the job is complete."""
@@ -188,11 +193,14 @@ class Store:
         return RunDirectory(self.root / "jobs" / job_id)
 
     def add_job(self, job: Job) -> RunDirectory:
-        """Make the job's run directory if it is new; the job in it never changes afterwards."""
+        """Make the job's run directory if it is new. The job in it never changes afterwards, but for its
+        resources, which are those of the last sweep that asked for it."""
         run = self.run(job.id)
         if not run.exists():
             run.path.mkdir(parents=True, exist_ok=True)
             write_json(run.path / "job.json", job.to_json())
+        elif run.job().resources != job.resources:
+            run.set_resources(job.resources)
         return run
 
     def job_ids(self) -> list[str]:

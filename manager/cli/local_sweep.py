@@ -117,7 +117,7 @@ def _tracking(store: Store, sweep: Sweep, console: Console) -> Iterator[None]:
         drain.stdin.close()  # the drain takes the end of its input for: send the rest and leave
         if drain.wait() != 0:
             console.print(
-                f"MLflow did not get everything (see {log}); `manager sync {sweep.name}` sends the rest, nothing is lost"
+                f"MLflow did not get everything (see {log}); `manager sync {sweep.name}` sends the rest"
             )
 
 

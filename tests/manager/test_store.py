@@ -11,7 +11,7 @@ import pytest
 
 from manager.clean import candidates, delete
 from manager.errors import UserError
-from manager.job import Job, Kind, Sweep, SweepJob
+from manager.job import Job, Kind, Resources, Sweep, SweepJob
 from manager.store import Store
 from manager.why import differences
 
@@ -80,6 +80,14 @@ def test_a_sweep_comes_back_as_it_was_written(store: Store) -> None:
     assert store.read_sweep("a") == sweep
     with pytest.raises(UserError, match=r"no sweep 'b'.*there are: a"):
         store.read_sweep("b")
+
+
+def test_a_rerun_may_change_the_resources_and_nothing_else(store: Store) -> None:
+    run = store.add_job(Job(Kind.RL, {"n": 1}, resources=Resources(time_min=10)))
+    again = store.add_job(Job(Kind.RL, {"n": 1}, resources=Resources(time_min=20, micro_batch=4)))
+    assert again == run
+    assert run.job().resources == Resources(time_min=20, micro_batch=4)
+    assert run.job().id == run.id
 
 
 def test_why_names_the_leaf_that_differs_also_in_a_parent(store: Store) -> None:
