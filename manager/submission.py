@@ -5,7 +5,6 @@ Prints nothing. Safe to run at any time, any number of times and by several peop
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 
 from manager.cluster.backend import Backend, Phase, SchedulerView, Submission

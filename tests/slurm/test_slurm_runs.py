@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from manager.cluster.backend import Phase
-from manager.job import Resources
 from manager.store import Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import Cluster, assert_done, backend, steps_done, toy, toy_sweep, wait_for
+from tests.slurm.cluster import Cluster, assert_done, backend, steps_done, toy, toy_sweep
 
 pytestmark = pytest.mark.slurm
 
