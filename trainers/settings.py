@@ -98,9 +98,19 @@ def arguments(
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
         if num_iterations := given.get("num_iterations"):
             decided["save_steps"] *= num_iterations
-    if generation := config.get("generation"):
-        decided |= dict(generation)
+    decided |= generation_arguments(config.get("generation"))
     return {**defaults, **given, **decided}
+
+
+def generation_arguments(generation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where completions come from: `mode` as TRL names it; every other key is TRL's own, without `vllm_`."""
+    if not generation:
+        return {}
+    mode = generation["mode"]
+    if mode == "transformers":
+        return {"use_vllm": False}
+    rest = {f"vllm_{key}": value for key, value in generation.items() if key not in ("mode", "dynamic_sampling")}
+    return {"use_vllm": True, "vllm_mode": mode, **rest}
 
 
 def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> tuple[int, ...]:
