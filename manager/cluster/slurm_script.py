@@ -112,6 +112,7 @@ def _parameters(request: ScriptRequest, site: Site) -> dict[str, Any]:
     parameters["additional_parameters"] = options
     parameters["srun_args"] = _srun_arguments(cpus, request, site.container) + own_srun
     parameters["setup"] = _setup(request, site) + own_setup
+    parameters["teardown"] = _teardown(request, site) + list(own.get("teardown") or [])
     if request.array is not None:
         parameters["map_count"] = 1  # names the logs after array and task; --array above says which tasks
     return parameters
@@ -129,10 +130,19 @@ def _srun_arguments(cpus: int | None, request: ScriptRequest, container: Contain
         # Since Slurm 22.05 srun does not take this over from the allocation.
         arguments.append(f"--cpus-per-task={cpus}")
     if container is not None and container.kind == "pyxis":
-        arguments.append(f"--container-image={container.image}")
-        arguments.append(f"--container-mounts={','.join(_mounts(request, container))}")
-        arguments.extend(container.options)
+        arguments += _pyxis(request, container)
     return arguments
+
+
+def _pyxis(request: ScriptRequest, container: Container) -> list[str]:
+    mounts = ",".join(_mounts(request, container))
+    return [f"--container-image={container.image}", f"--container-mounts={mounts}", *container.options]
+
+
+def _apptainer(request: ScriptRequest, container: Container) -> list[str]:
+    gpu = ["--nv"] if request.resources.gpus_per_node else []
+    mounts = [f"--bind={mount}" for mount in _mounts(request, container)]
+    return ["apptainer", "exec", *gpu, *mounts, *container.options, container.image]
 
 
 def _mounts(request: ScriptRequest, container: Container) -> list[str]:
@@ -158,6 +168,39 @@ def _setup(request: ScriptRequest, site: Site) -> list[str]:
     return lines
 
 
+def _teardown(request: ScriptRequest, site: Site) -> list[str]:
+    """Shell lines after srun: the end is recorded where the tasks could not, and the job is requeued or not.
+
+    The exit code stays that of the tasks: what depends on this job goes by it.
+    """
+    store, token = shlex.quote(str(request.folder.parents[1])), request.token
+    after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
+    return [
+        "code=$?",
+        "[ $code -eq 0 ] && exit 0",
+        "for pause in 1 5 10 20 40 0; do",
+        "  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause",
+        "done",
+        f'if printf %s "$told" | {after}; then',
+        "  for pause in 1 5 10 20 40 0; do",
+        "    scontrol requeue $SLURM_JOB_ID && break; sleep $pause",
+        "  done",
+        "fi",
+        "exit $code",
+    ]
+
+
+def _batch_python(request: ScriptRequest, site: Site) -> str:
+    """Python on the first node of the job, in its container, outside of the tasks."""
+    container = site.container
+    if container is None:
+        return shlex.quote(site.python or sys.executable)
+    if container.kind == "apptainer":
+        return shlex.join([*_apptainer(request, container), container.python])
+    arguments = ["srun", "--nodes=1", "--ntasks=1", "--overlap", *_pyxis(request, container)]
+    return shlex.join([*arguments, container.python])
+
+
 def _double_quoted(text: str) -> str:
     """Quoted for the shell, with variables such as $SLURM_JOB_ID still replaced."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`") + '"'
@@ -171,10 +214,7 @@ def _command(request: ScriptRequest, site: Site) -> str:
         return shlex.join([site.python or sys.executable, *task])
     if container.kind == "pyxis":
         return shlex.join([container.python, *task])
-    mounts = [f"--bind={mount}" for mount in _mounts(request, container)]
-    gpu = ["--nv"] if request.resources.gpus_per_node else []
-    start = ["apptainer", "exec", *gpu, *mounts, *container.options, container.image]
-    return shlex.join([*start, container.python, *task])
+    return shlex.join([*_apptainer(request, container), container.python, *task])
 
 
 def sbatch_variables(request: ScriptRequest, site: Site) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from manager.cluster.slurm import compact_ids, is_refusal
+from manager.cluster.slurm_after import is_running
 from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Container, Site
-from manager.cluster.slurm_task import is_running
 from manager.errors import UserError
 from manager.job import Resources
 
@@ -83,7 +83,20 @@ export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output /store/submissions/m0123456789abcde/%A_%a_%t_log.out \
 --error /store/submissions/m0123456789abcde/%A_%a_%t_log.err --kill-on-bad-exit=1 --cpus-per-task=12 \
 /venv/bin/python -u -m submitit.core._submit /store/submissions/m0123456789abcde
-"""
+
+
+# teardown
+code=$?
+[ $code -eq 0 ] && exit 0
+for pause in 1 5 10 20 40 0; do
+  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause
+done
+if printf %s "$told" | /venv/bin/python -m manager.cluster.slurm_after /store m0123456789abcde $code; then
+  for pause in 1 5 10 20 40 0; do
+    scontrol requeue $SLURM_JOB_ID && break; sleep $pause
+  done
+fi
+exit $code"""
 
 
 def test_the_whole_script_of_a_multi_node_stage() -> None:
