@@ -233,14 +233,21 @@ class SlurmBackend:
     def _not_in_queue(
         self, entries: Sequence[SweepJob], seen: Mapping[str, SchedulerView]
     ) -> list[SweepJob]:
-        """Without jobs that have a result, are in the queue, or of which nobody can tell."""
+        """Without jobs that have a result, are in the queue, or of which nobody can tell; and without
+        children of jobs that cannot be named as a dependency yet."""
         taken = (Phase.QUEUED, Phase.RUNNING, Phase.UNKNOWN)
-        return [
-            entry
-            for entry in entries
-            if not self._store.run(entry.job.id).is_done()
-            and (entry.job.id not in seen or seen[entry.job.id].phase not in taken)
-        ]
+        in_doubt = {each for each, view in seen.items() if view.phase in taken and not view.scheduler_id}
+        in_doubt |= {each for each, view in seen.items() if view.phase is Phase.UNKNOWN}
+        result = []
+        for entry in entries:
+            job = entry.job
+            if self._store.run(job.id).is_done() or (job.id in seen and seen[job.id].phase in taken):
+                continue
+            if any(need in in_doubt for need in job.needs):
+                in_doubt.add(job.id)
+                continue
+            result.append(entry)
+        return result
 
     def _adopt(self, records: Sequence[Record], seen: Mapping[str, SchedulerView]) -> None:
         """Write down the ids of calls whose answer was lost, so that they outlive Slurm's memory."""
