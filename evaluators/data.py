@@ -1,7 +1,7 @@
 """Where rows come from: a folder of JSONL files, or the hub's cache on this disk. Never the network.
 
-Owns the layout of a data folder (`<data_dir>/<source.folder>/<split>.jsonl`) and the only import of
-`datasets` for reading. Knows nothing of prompts or scores. What brings data onto the disk is `evaluators.fetch`.
+Owns the layout of a data folder (`<data_dir>/<source.folder>/<split>.jsonl`) and reading by `datasets`.
+Knows nothing of prompts or scores. What brings data onto the disk is `evaluators.fetch`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Judges a choice among lettered options or among labels (yes/no/maybe, entailed/refuted, …) in free text.
 
-The most explicit statement decides, the last one of its kind; an option that is mentioned and rejected does not
-count, nor does the article in "A patient". Standard library only.
+The most explicit statement decides, the last one of its kind; an option that is mentioned and rejected does
+not count, nor does the article in "A patient". Standard library only.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ from evaluators.scoring import answers
 
 _TAIL = 20_000
 # What may follow the letter A where it is a choice and not an article.
-_AFTER_A = r"(?=\s*(?:$|[\n.,;:!?)\]}*_\"'—–(]|-\s|(?:because|since|as|is|was|due|for|given|and|but|based|per)\b))"
-_CORRECT = r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:clearly\s+|definitely\s+|thus\s+|also\s+|likely\s+)*)"
-_GOOD = r"(?:the\s+|a\s+|most\s+|probably\s+|likely\s+)*(?:correct|right|best|appropriate|accurate|true|answer|likely)"
+_AFTER_A = (
+    r"(?=\s*(?:$|[\n.,;:!?)\]}*_\"'—–(]|-\s|(?:because|since|as|is|was|due|for|given|and|but|based|per)\b))"
+)
+_CORRECT = (
+    r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:clearly\s+|definitely\s+|thus\s+|also\s+|likely\s+)*)"
+)
+_GOOD = r"(?:the\s+|a\s+|most\s+|probably\s+|likely\s+)*(?:correct|right|best|appropriate|true|answer|likely)"
 _REJECTED_AFTER = re.compile(
     r"[\s*_)\]\"':–—-]*(?:is|was|are|would\s+be|seems|can|could|cannot|does|doesn't|isn't|did|has|might|may)?\s*"
     r"(?:clearly\s+|also\s+|therefore\s+|definitely\s+)?"
@@ -34,18 +38,14 @@ _REJECTED_BEFORE = re.compile(
 )
 
 
-def score_letter(
-    completion: str, gold: str, options: Mapping[str, str], *, truncated: bool = False
-) -> Score:
+def score_letter(completion: str, gold: str, options: Mapping[str, str], *, truncated: bool = False) -> Score:
     """Compare the chosen letter with `gold`; the full text of an option counts as its letter."""
     text = answers.without_thinking(completion)
     found = find_letter(text, options, complete=not truncated)
     return _judge(found, gold.upper(), truncated)
 
 
-def score_label(
-    completion: str, gold: str, labels: Sequence[str], *, truncated: bool = False
-) -> Score:
+def score_label(completion: str, gold: str, labels: Sequence[str], *, truncated: bool = False) -> Score:
     """Compare the stated label with `gold`, ignoring case and punctuation."""
     text = answers.without_thinking(completion)
     found = find_label(text, tuple(labels), complete=not truncated)
@@ -63,7 +63,7 @@ def _judge(found: tuple[str, str] | None, gold: str, truncated: bool) -> Score:
 
 
 def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True) -> tuple[str, str] | None:
-    """(letter, how it was found), or None. `complete` allows the weak forms that only a finished answer has."""
+    """(letter, how it was found), or None. `complete` allows the forms that only a finished answer has."""
     text = text[-_TAIL:]
     letters = "".join(options)
     for how, statement in _statements(text):
@@ -119,6 +119,8 @@ def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
     statement = _bare(statement)
     if re.match(r"(?:not|n't|neither)\b", statement, re.IGNORECASE):
         return None
+    if (alone := statement.strip("().: ")) in options:  # before the texts: an option's text may be a letter
+        return alone
     if letter := _option_text(statement, options, whole=True):
         return letter
     match = _leading("".join(options)).match(statement)
@@ -206,8 +208,8 @@ def _marked(letters: str) -> re.Pattern[str]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, words only."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+    """Lower case, words and arrows only."""
+    return " ".join(re.findall(r"[^\W_]+|[↑↓↔]", text.lower()))
 
 
 def _label_in(statement: str, labels: Sequence[str]) -> str | None:
@@ -251,4 +253,9 @@ def _mentions(text: str, labels: Sequence[str]) -> list[str]:
 
 def _flexible(label: str) -> str:
     """The label's words, however they are spaced or joined."""
-    return r"[\s_\-,]+".join(re.escape(word) for word in re.findall(r"[A-Za-z0-9]+", label))
+    return r"[\s_\-,]+".join(re.escape(word) for word in re.findall(r"[^\W_]+", label))
+
+
+def labels_in(text: str, labels: Sequence[str]) -> list[str]:
+    """Every label that `text` names and does not negate, in order."""
+    return _mentions(_bare(text), labels)

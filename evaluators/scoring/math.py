@@ -1,7 +1,7 @@
 r"""Judges a mathematical answer: what is extracted, and whether it equals the gold answer.
 
-Cheap and exact comparisons first (text, plain numbers); only the rest goes to sympy, in a process of its own with
-limits that hold (`evaluators.scoring.math_worker`). Imports neither sympy nor math_verify.
+Cheap and exact comparisons first (text, plain numbers); only the rest goes to sympy, in a process of its own
+with limits that hold (`evaluators.scoring.math_worker`). Imports neither sympy nor math_verify.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evaluators.scoring.numbers import Plain, last_number, read_number, same_num
 
 MAX_ANSWER_CHARS = 2000
 _SEGMENT = re.compile(r"\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
-_BASE = re.compile(r"(?P<digits>[0-9A-Fa-f]+)_\{?(?P<base>\d{1,2})\}?")
+_BASE = re.compile(r"(?P<digits>[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_\{?(?P<base>\d{1,2})\}?")
 _LETTER = re.compile(r"\(?\s*(?P<letter>[A-Za-z])\s*\)?\.?")
 
 
@@ -61,7 +61,7 @@ def same_answer(gold: str, answer: str) -> tuple[bool, str]:
 def _symbolic(gold: str, answer: str, gold_number: Plain | None) -> tuple[bool, str]:
     if gold_number is not None and not re.search(r"\d|\\pi|\be\b", answer):
         return False, "no number"
-    reply = _worker().call({"gold": gold, "answer": _without_prose(answer)})
+    reply = _worker().call({"gold": _braced(gold), "answer": _braced(_without_prose(answer))})
     return bool(reply["equal"]), "symbolic" if reply["parsed"] else "could not be parsed"
 
 
@@ -106,7 +106,9 @@ def _from_phrase(rest: str) -> str:
         return sentence
     if "=" in sentence:
         return sentence.rsplit("=", 1)[1]
-    if re.fullmatch(r"(?:\s*[A-Za-z']{2,}\s+)*.{0,3}[-\d].*", sentence) and re.match(r"[A-Za-z']{2,}\s", sentence):
+    if re.fullmatch(r"(?:\s*[A-Za-z']{2,}\s+)*.{0,3}[-\d].*", sentence) and re.match(
+        r"[A-Za-z']{2,}\s", sentence
+    ):
         return last_number(sentence) or sentence
     return sentence
 
@@ -149,6 +151,14 @@ def _same_in_base(gold: re.Match[str], answer: str) -> bool:
     squeezed = unwrap(answer).replace(" ", "").replace(",", "")
     squeezed = re.sub(r"_\{?(?:base)?\{?(\d{1,2})\}*$", r"_\1", squeezed)
     return squeezed in (f"{gold['digits']}_{gold['base']}", gold["digits"])
+
+
+def _braced(text: str) -> str:
+    r"""`\\sqrt2` and `\\frac \\pi4` with the braces that LaTeX implies and parsers guess at."""
+    text = re.sub(r"\\sqrt\s*(\d|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}", text)
+    token = r"(\d|[a-zA-Z]|\\[a-zA-Z]+)"
+    text = re.sub(rf"\\[dt]?frac\s*{token}\s*{token}", r"\\frac{\1}{\2}", text)
+    return re.sub(rf"\\[dt]?frac\s*{token}\s*\{{", r"\\frac{\1}{", text)
 
 
 @lru_cache(maxsize=1024)

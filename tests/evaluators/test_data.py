@@ -48,9 +48,7 @@ def test_missing_file_names_the_fetch_command(tmp_path: Path, call: object) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_missing_from_the_cache_names_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_from_the_cache_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MANAGER_DATA_DIR", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)

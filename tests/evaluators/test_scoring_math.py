@@ -87,7 +87,10 @@ RIGHT = [
     ("(-\\infty, 2) \\cup (3, \\infty)", r"\boxed{(-\infty,2)\cup(3,\infty)}"),
     ("x \\in [-2,7]", r"\boxed{[-2, 7]}"),
     ("x \\in [-2,7]", r"\boxed{-2 \le x \le 7}"),
-    ("\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}", r"\boxed{\begin{bmatrix} -2 \\ -14 \\ -7 \end{bmatrix}}"),
+    (
+        "\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}",
+        r"\boxed{\begin{bmatrix} -2 \\ -14 \\ -7 \end{bmatrix}}",
+    ),
     (
         "\\begin{pmatrix} 1/5 \\\\ -18/5 \\end{pmatrix}",
         r"\boxed{\begin{pmatrix} \frac{1}{5} \\ -\frac{18}{5} \end{pmatrix}}",
@@ -132,7 +135,10 @@ WRONG = [
     ("(3,4]", r"\boxed{[3,4]}"),
     ("(3,4]", r"\boxed{(3,4)}"),
     ("(-\\infty, 2) \\cup (3, \\infty)", r"\boxed{(-\infty,2)}"),
-    ("\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}", r"\boxed{\begin{pmatrix} -2 \\ 14 \\ -7 \end{pmatrix}}"),
+    (
+        "\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}",
+        r"\boxed{\begin{pmatrix} -2 \\ 14 \\ -7 \end{pmatrix}}",
+    ),
     ("\\text{Evelyn}", r"\boxed{\text{Briana}}"),
     ("\\text{(C)}", r"\boxed{D}"),
     ("52_8", r"\boxed{53_8}"),
@@ -155,13 +161,16 @@ def test_another_answer_is_wrong(gold: str, completion: str) -> None:
     assert (score.value, score.outcome) == (0.0, Outcome.WRONG), score
 
 
-@pytest.mark.parametrize("completion", ["", "   \n", "I cannot solve this problem, because the statement is unclear."])
+@pytest.mark.parametrize(
+    "completion", ["", "   \n", "I cannot solve this problem, because the statement is unclear."]
+)
 def test_no_answer_is_told_apart(completion: str) -> None:
     assert score_math(completion, "18").outcome is Outcome.NO_ANSWER
 
 
 @pytest.mark.parametrize(
-    "completion", ["", "First, 3 + 4 = 7 and then we add 11 so that we get 18", "<think>\\boxed{18} hmm, let me"]
+    "completion",
+    ["", "First, 3 + 4 = 7 and then we add 11 so that we get 18", "<think>\\boxed{18} hmm, let me"],
 )
 def test_cut_off_without_an_answer_is_truncated(completion: str) -> None:
     assert score_math(completion, "18", truncated=True).outcome is Outcome.TRUNCATED
@@ -215,5 +224,5 @@ def test_any_text_can_be_searched(text: str) -> None:
 @settings(deadline=None)
 def test_boxed_content_is_balanced(inner: str) -> None:
     for content in answers.boxed(rf"x \boxed{{{inner}}} y"):
-        unescaped = content.replace("\\{", "").replace("\\}", "")
+        unescaped = content.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
         assert unescaped.count("{") >= unescaped.count("}")
