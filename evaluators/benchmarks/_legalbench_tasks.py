@@ -82,8 +82,8 @@ _FAMILIES: dict[str, tuple[str, str]] = {
 
 _DIVERSITY = (
     "Is diversity jurisdiction of a United States federal court given? It needs complete diversity (no "
-    "plaintiff is from the same state as any defendant) and more than $75,000 in controversy: a plaintiff may add up "
-    "the claims against one defendant, not claims against different defendants."
+    "plaintiff is from the same state as any defendant) and more than $75,000 in controversy: a plaintiff "
+    "may add up the claims against one defendant, not claims against different defendants."
 )
 _SINGLE: dict[str, str] = {
     "abercrombie": "How distinctive is the trademark for the product, on the scale of Abercrombie & Fitch?",
@@ -99,7 +99,7 @@ _SINGLE: dict[str, str] = {
     "insurance_policy_interpretation": "Does the policy cover the claim? (A: yes, B: no, C: ambiguous)",
     "international_citizenship_questions": "Answer the question about citizenship law.",
     "jcrew_blocker": "Does the provision of the loan agreement contain a J.Crew blocker?",
-    "legal_reasoning_causality": "Does the passage rely on statistical or other direct evidence of causality?",
+    "legal_reasoning_causality": "Does the passage rely on statistical or direct evidence of causality?",
     "nys_judicial_ethics": "Answer the question of judicial ethics under the rules of New York State.",
     "oral_argument_question_purpose": "Which purpose has the judge's question in the oral argument?",
     "overruling": "Does the sentence overrule an earlier decision?",

@@ -33,6 +33,11 @@ class MathBenchmark:
     train_source: DataSource | None = None
     read_train: Callable[[Mapping[str, Any], int], tuple[str, str, str, str]] | None = field(default=None)
 
+    def data_sources(self) -> list[tuple[DataSource, str]]:
+        """Every (source, split) that `evaluators.fetch` brings."""
+        trained = [(self.train_source, "train")] if self.train_source else []
+        return [(self.source, "test"), *trained]
+
     def items(self, split: str, data_dir: Path | None) -> Iterator[Item]:
         source, read = self.source, self.read
         if split == "train":

@@ -63,6 +63,11 @@ class FinBench:
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 
+    def data_sources(self) -> list[tuple[DataSource, str]]:
+        return [
+            (source, split) for source in (*TABLES.values(), *CHOICES.values()) for split in ("test", "train")
+        ]
+
     def items(self, split: str, data_dir: Path | None) -> Iterator[Item]:
         tables: Mapping[str, DataSource] = TABLES
         names = _present(TABLES, split, data_dir)

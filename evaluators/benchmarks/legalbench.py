@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from evaluators.benchmark import DataSource, Item, Outcome, Sampler, Score
 from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
@@ -106,6 +107,17 @@ class LegalBench:
     version: int = 1
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
+
+    def data_sources(self) -> list[tuple[DataSource, str]]:
+        return [(task_source(task), split) for task in INSTRUCTIONS for split in ("test", "train")]
+
+    def extra_files(self) -> dict[str, str]:
+        """Files beside the rows: path in the data folder -> where it is published."""
+        root = f"https://raw.githubusercontent.com/HazyResearch/legalbench/{PROMPT_COMMIT}/tasks"
+        return {
+            f"legalbench/{task}/{PROMPT_FILE}": f"{root}/{quote(task)}/{PROMPT_FILE}"
+            for task in sorted(NEEDS_PROMPT_TEXT)
+        }
 
     def items(self, split: str, data_dir: Path | None) -> Iterator[Item]:
         present = tasks_present(split, data_dir)

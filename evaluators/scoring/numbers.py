@@ -41,15 +41,15 @@ _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b)")
 _SHORT_UNITS = frozenset({"m", "g", "s", "h", "l", "L", "N", "J", "W", "V", "K", "C", "F", "A"})
 # After these words the number is not the whole answer.
 _NOT_UNITS = frozenset(
-    ("or", "and", "not", "if", "than", "to", "plus", "minus", "times")
-    + ("but", "either", "between", "is", "equals", "mod")
+    re.findall("[a-z]+", "or and not if than to plus minus times but either between is equals mod")
 )
 _UNIT = re.compile(r"\s*(?:[A-Za-zµ]+\.?)(?:\s*\^\s*\{?[-+]?\d\}?|[²³])?|\s*/\s*[A-Za-z]+(?:\^\{?\d\}?)?")
 
 
 def tidy(text: str) -> str:
     r"""The answer without LaTeX delimiters, invisible spaces, `\left`, `\text{}` and closing punctuation."""
-    text = text.strip().replace("−", "-").replace("–", "-").replace("\\left", "").replace("\\right", "")
+    text = text.strip().replace("−", "-").replace("–", "-")
+    text = re.sub(r"\\(?:left|right)(?![a-zA-Z])", "", text)
     text = text.replace("\\%", "%").replace("\\$", "$").replace("{,}", ",")
     text = re.sub(r",\\!\s*", ",", text)
     text = _SPACES.sub(" ", text)
