@@ -1,0 +1,44 @@
+r"""Symbolic equality by math-verify, in a worker process (see `evaluators.scoring.isolation`).
+
+The only importer of math_verify and sympy. Answers {"equal": bool, "parsed": bool}; what hangs or eats memory is
+ended from outside.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Any
+
+from evaluators.scoring.isolation import serve
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)  # math-verify warns that its own time limits are off: ours hold
+    from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+
+    latex = LatexExtractionConfig(boxed_match_priority=0)
+    plain = ExprExtractionConfig()
+
+    @lru_cache(maxsize=4096)
+    def parsed(text: str) -> list[Any]:
+        # No time limits of math-verify's own: they use SIGALRM, which sympy can swallow.
+        found: list[Any] = parse(
+            f"$\\boxed{{{text}}}$", [latex], parsing_timeout=None, fallback_mode="no_fallback"
+        )
+        if not found:
+            found = parse(text, [plain], parsing_timeout=None, fallback_mode="no_fallback")
+        return found
+
+    def handle(request: dict[str, Any]) -> dict[str, Any]:
+        gold, answer = parsed(request["gold"]), parsed(request["answer"])
+        if not gold or not answer:
+            return {"equal": False, "parsed": False}
+        equal = verify(gold, answer, timeout_seconds=None, allow_set_relation_comp=True)
+        return {"equal": bool(equal), "parsed": True}
+
+    serve(handle)
+
+
+if __name__ == "__main__":
+    main()
