@@ -76,7 +76,9 @@ class CodeBenchmark(ABC):
 def _in_test(verdict: Verdict, number: int) -> Verdict:
     import dataclasses
 
-    return dataclasses.replace(verdict, detail=f"test {number}: {verdict.detail}" if verdict.detail else f"test {number}")
+    return dataclasses.replace(
+        verdict, detail=f"test {number}: {verdict.detail}" if verdict.detail else f"test {number}"
+    )
 
 
 def fenced(text: str, language: str = "python") -> str:

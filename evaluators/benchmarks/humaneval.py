@@ -1,4 +1,4 @@
-"""HumanEval: 164 Python functions to complete from a signature and a docstring (Chen et al. 2021, MIT licence).
+"""HumanEval: 164 Python functions to complete from signature and docstring (Chen et al. 2021, MIT licence).
 
 The tests run in a process of their own and call the answer's function over a socket.
 """
@@ -29,8 +29,8 @@ class HumanEval(CodeBenchmark):
 
     def question(self, item: Item) -> str:
         return (
-            "Complete the following Python function. Write the whole function, with the imports it needs, in one "
-            f"fenced code block.\n\n{fenced(item.fields['prompt'])}"
+            "Complete the following Python function. Write the whole function, with the imports it needs, "
+            f"in one fenced code block.\n\n{fenced(item.fields['prompt'])}"
         )
 
     def programs(self, item: Item, solution: str) -> Iterator[Program]:

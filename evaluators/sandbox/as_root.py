@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> None:
         target = f"/tmp/{number}"
         os.mkdir(target)
         check(
-            libc.mount(f"/proc/self/fd/{descriptor}".encode(), target.encode(), None, _MS_BIND | _MS_REC, None),
+            libc.mount(
+                f"/proc/self/fd/{descriptor}".encode(), target.encode(), None, _MS_BIND | _MS_REC, None
+            ),
             f"bind {folders[number]}",
         )
         os.close(descriptor)

@@ -19,7 +19,13 @@ from manager.errors import UserError
 INSIDE = Path(__file__).parent / "inside"
 _AS_ROOT = Path(__file__).parent / "as_root.py"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
-_FROM_ETC = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/etc/java-17-openjdk", "/etc/ssl/certs")
+_FROM_ETC = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/java-17-openjdk",
+    "/etc/ssl/certs",
+)
 _PASSWD = b"root:x:0:0:root:/:/bin/false\nprogram:x:1000:1000:program:/tmp/work:/bin/sh\n"
 _GROUP = b"root:x:0:\nprogram:x:1000:\n"
 _HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
@@ -86,7 +92,11 @@ def _memory_file(name: str, content: bytes) -> int:
 
 
 def launch(
-    python: str, control: int, preload: tuple[str, ...], mounts: tuple[Path, ...], environment: Mapping[str, str]
+    python: str,
+    control: int,
+    preload: tuple[str, ...],
+    mounts: tuple[Path, ...],
+    environment: Mapping[str, str],
 ) -> Launch:
     """The command of one worker; `control` is the descriptor on which it is asked to run programs."""
     as_root = os.geteuid() == 0

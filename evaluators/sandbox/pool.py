@@ -7,6 +7,7 @@ threads; a forked process makes its own workers. Nothing untrusted is run on thi
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import queue
@@ -58,9 +59,9 @@ class _Worker:
         except (wire.FrameError, OSError) as error:
             self.close()
             raise UserError(
-                f"the sandbox does not start: {self.errors() or error}; model-written code needs bubblewrap with "
-                "user namespaces (check `bwrap --unshare-user --ro-bind / / true`, and with the administrator "
-                "the sysctl user.max_user_namespaces)"
+                f"the sandbox does not start: {self.errors() or error}; model-written code needs bubblewrap "
+                "with user namespaces (check `bwrap --unshare-user --ro-bind / / true`, and with the "
+                "administrator the sysctl user.max_user_namespaces)"
             ) from error
         self.missing: tuple[str, ...] = tuple(hello["missing"])
 
@@ -85,7 +86,9 @@ class _Worker:
         return answer
 
     def close(self) -> None:
-        """End the worker and everything in it."""
+        """End the worker and everything in it; a run that waits on it fails."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # closing alone wakes no thread that waits
         self._connection.close()
         if hasattr(self, "_process"):
             self._process.kill()
@@ -216,5 +219,3 @@ def close_shared() -> None:
 
 atexit.register(close_shared)
 os.register_at_fork(after_in_child=_shared.clear)
-
-

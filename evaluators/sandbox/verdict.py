@@ -8,10 +8,26 @@ import signal
 from typing import Any
 
 from evaluators.sandbox.output import same_output
-from evaluators.sandbox.program import Calls, Command, Limits, Program, Script, UnitTests, Verdict, VerdictKind
+from evaluators.sandbox.program import (
+    Calls,
+    Command,
+    Limits,
+    Program,
+    Script,
+    UnitTests,
+    Verdict,
+    VerdictKind,
+)
 
 _MODES = {Script: "script", Calls: "calls", UnitTests: "unit_tests", Command: "command"}
-_OUT_OF_MEMORY = (b"MemoryError", b"std::bad_alloc", b"OutOfMemoryError", b"heap out of memory", b"memory allocation of")
+_OUT_OF_MEMORY = (
+    b"MemoryError",
+    b"Cannot allocate memory",
+    b"std::bad_alloc",
+    b"OutOfMemoryError",
+    b"heap out of memory",
+    b"memory allocation of",
+)
 
 
 def request_of(program: Program) -> tuple[dict[str, Any], list[bytes], float]:

@@ -62,7 +62,10 @@ class Encoder:
         if isinstance(value, (decimal.Decimal, fractions.Fraction)):
             return {"t": type(value).__name__, "v": str(value)}
         if isinstance(value, (datetime.datetime, datetime.date)):
-            return {"t": "datetime" if isinstance(value, datetime.datetime) else "date", "v": value.isoformat()}
+            return {
+                "t": "datetime" if isinstance(value, datetime.datetime) else "date",
+                "v": value.isoformat(),
+            }
         if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
             return self.encode(value.item(), depth)
         return self._object(value, depth)

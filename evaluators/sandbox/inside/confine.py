@@ -49,7 +49,9 @@ def private_mounts(size_mb: int, *, executable: bool) -> None:
     """A new /tmp and /dev/shm of bounded size, and a /proc that shows the new pid namespace alone."""
     flags = _MS_NOSUID | _MS_NODEV | (0 if executable else _MS_NOEXEC)
     mount("tmpfs", "/tmp", flags, f"size={size_mb}m,nr_inodes=16384,mode=0777")
-    mount("tmpfs", "/dev/shm", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size_mb}m,nr_inodes=4096,mode=0777")
+    mount(
+        "tmpfs", "/dev/shm", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size_mb}m,nr_inodes=4096,mode=0777"
+    )
     mount("proc", "/proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
 
 
@@ -80,7 +82,11 @@ class _CapHeader(ctypes.Structure):
 
 
 class _CapData(ctypes.Structure):
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
 
 
 def drop_privileges() -> None:

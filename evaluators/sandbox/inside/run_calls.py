@@ -22,6 +22,7 @@ from inside.run_script import forget_harness, new_main, open_standard_streams
 
 _LARGEST = 256 << 20
 _LENGTH = struct.Struct(">I")
+_RAISED = "raised by the program"
 
 
 def _send(connection: socket.socket, message: Any) -> None:
@@ -216,7 +217,7 @@ def _exception(answer: dict[str, Any]) -> BaseException:
 
 
 def _mark(error: Exception) -> Exception:
-    error.add_note("raised by the program")
+    error.add_note(_RAISED)
     return error
 
 
@@ -293,10 +294,11 @@ def judge(connection: socket.socket, tests: dict[str, Any]) -> bytes:
     except MemoryError:
         return dumps({"kind": "memory_limit", "detail": "a result too large for the tests", "test": done})
     except Exception as error:  # noqa: BLE001  (told apart by who raised it)
-        notes = getattr(error, "__notes__", [])
-        kind = "crashed" if "raised by the program" in notes else "failed_assertion"
-        if isinstance(error, (SyntaxError, CodecError)) and kind != "crashed":
-            kind = "sandbox_error"  # the tests themselves are at fault
+        if _RAISED in getattr(error, "__notes__", []):
+            name = "" if isinstance(error, RaisedByProgram) else f"{type(error).__name__}: "
+            return dumps({"kind": "crashed", "detail": f"{name}{error}"[:1000], "test": done})
+        # the tests themselves are at fault where they do not compile or pass what cannot be passed
+        kind = "sandbox_error" if isinstance(error, (SyntaxError, CodecError)) else "failed_assertion"
         return dumps({"kind": kind, "detail": f"{type(error).__name__}: {_where(error)}", "test": done})
     return dumps({"kind": "passed", "detail": "", "test": len(tests["tests"])})
 

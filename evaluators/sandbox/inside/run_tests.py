@@ -1,14 +1,16 @@
-"""Runs a `unittest` class in the program's own process, for tests that patch or inspect what the program uses.
+"""Runs a `unittest` class in the program's own process, for tests that patch or inspect what it uses.
 
 Here the verdict has to come from a process that also runs the program. What makes it hard to forge: the
 report needs a secret that the program is never given, names every test that the host expects, is made by a
-`unittest` loaded afresh after the program's own code ran, and is void when that `unittest` was changed or when
-a deliberately wrong test passes. What this cannot exclude is written in docs/sandbox.md.
+`unittest` loaded afresh after the program's own code ran, and is void when that `unittest` was changed or
+when a deliberately wrong test passes. What this cannot exclude is written in docs/sandbox.md.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -24,16 +26,18 @@ _OWN_FILE = __file__
 _TRUSTED = tuple(
     {os.path.realpath(sys.prefix), os.path.realpath(sys.base_prefix), sys.prefix, sys.base_prefix, "/usr/lib"}
 )
+_PASSED_THROUGH = frozenset({inspect.__file__, ctypes.__file__})  # act for whoever called them
 _WATCHED = frozenset(
     {"gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames",
      "sys.settrace", "sys.setprofile", "ctypes.string_at", "ctypes.wstring_at", "ctypes.cdata",
      "ctypes.cdata/buffer", "ctypes.addressof", "ctypes.PyObj_FromPtr"}
 )  # fmt: skip
+_FLAGS_OFFSET, _IMMUTABLE = 168, 1 << 8  # tp_flags and Py_TPFLAGS_IMMUTABLETYPE of a 64-bit CPython
 _WATCHED_ATTRIBUTES = frozenset({"tb_frame", "gi_frame", "cr_frame", "f_back", "f_globals", "f_locals"})
 
 
 def _of_program(filename: str) -> bool:
-    """Whether code of that file name is the program's: neither a library's, nor the tests', nor the harness's."""
+    """Whether a file name is the program's: not a library's, the tests' or the harness's."""
     return not filename.startswith((*_TRUSTED, "<frozen", "tests.py", _OWN_FILE))
 
 
@@ -47,12 +51,15 @@ def _watch() -> None:
             return
         memory = event == "open" and str(values[0]).startswith("/proc/") and str(values[0]).endswith("/mem")
         attribute = event == "object.__getattr__" and values[1] in _WATCHED_ATTRIBUTES
+        attribute = attribute or (event == "object.__setattr__" and values[1] in ("__code__", "__defaults__"))
         if not memory and not attribute and event not in _WATCHED:
             return
         busy = True
         try:
-            caller = sys._getframe(1)
-            if _of_program(caller.f_code.co_filename) or memory:
+            caller: types.FrameType | None = sys._getframe(1)
+            while caller is not None and caller.f_code.co_filename in _PASSED_THROUGH:
+                caller = caller.f_back
+            if memory or caller is None or _of_program(caller.f_code.co_filename):
                 os.write(_REPORT, json.dumps({"forbidden": event}).encode() + b"\n")
                 os._exit(124)
         finally:
@@ -67,18 +74,33 @@ def _fresh_unittest() -> types.ModuleType:
         del sys.modules[name]
     for name in ("unittest.case", "unittest.suite", "unittest.result", "unittest.mock"):
         importlib.import_module(name)
-    return sys.modules["unittest"]
+    unittest = sys.modules["unittest"]
+    for kind in _deciding(unittest):
+        _freeze(kind)
+    return unittest
+
+
+def _deciding(unittest: types.ModuleType) -> list[type]:
+    """The classes that decide a verdict."""
+    case = unittest.case
+    return [
+        unittest.TestCase, unittest.TestSuite, unittest.TestResult, case._Outcome,
+        case._AssertRaisesContext, case._AssertWarnsContext, case._AssertRaisesBaseContext,
+    ]  # fmt: skip
+
+
+def _freeze(kind: type) -> None:
+    """Make a class refuse new attributes, as the built-in ones do."""
+    flags = ctypes.c_ulong.from_address(id(kind) + _FLAGS_OFFSET)
+    if flags.value != kind.__flags__ & 0xFFFFFFFFFFFFFFFF:
+        raise RuntimeError("this Python lays out its classes differently: unit tests cannot be protected")
+    flags.value |= _IMMUTABLE
 
 
 def _functions(unittest: types.ModuleType) -> dict[tuple[str, str], tuple[Any, Any]]:
     """Every function that decides a verdict, with its code."""
     found: dict[tuple[str, str], tuple[Any, Any]] = {}
-    case = sys.modules["unittest.case"]
-    kinds = [
-        unittest.TestCase, unittest.TestSuite, unittest.TestResult, case._Outcome,
-        case._AssertRaisesContext, case._AssertWarnsContext, case._AssertRaisesBaseContext,
-    ]  # fmt: skip
-    for kind in kinds:
+    for kind in _deciding(unittest):
         for name, value in vars(kind).items():
             inner = getattr(value, "__func__", value)
             found[kind.__name__, name] = (value, getattr(inner, "__code__", None))
@@ -87,7 +109,9 @@ def _functions(unittest: types.ModuleType) -> dict[tuple[str, str], tuple[Any, A
     return found
 
 
-def _changed(before: dict[tuple[str, str], tuple[Any, Any]], after: dict[tuple[str, str], tuple[Any, Any]]) -> str:
+def _changed(
+    before: dict[tuple[str, str], tuple[Any, Any]], after: dict[tuple[str, str], tuple[Any, Any]]
+) -> str:
     for key in before.keys() | after.keys():
         first, second = before.get(key), after.get(key)
         if first is None or second is None or first[0] is not second[0] or first[1] is not second[1]:
@@ -102,13 +126,13 @@ def _wrong_tests_fail(unittest: Any) -> bool:
 
     class Wrong(unittest.TestCase):  # type: ignore[misc]
         def test_equal(self) -> None:
-            self.assertEqual(1, 2)
+            self.assertEqual(1, 2)  # noqa: PT009
 
         def test_true(self) -> None:
-            self.assertTrue(False)
+            self.assertTrue(False)  # noqa: PT009
 
         def test_raises(self) -> None:
-            with self.assertRaises(ValueError):
+            with self.assertRaises(ValueError):  # noqa: PT027
                 pass
 
         def test_plain(self) -> None:
@@ -121,12 +145,16 @@ def _wrong_tests_fail(unittest: Any) -> bool:
 def _run_one(unittest: Any, kind: Any, name: str) -> tuple[bool, str, str]:
     """(passed, what went wrong, its kind) of one test method."""
     result = unittest.TestResult()
+    marked = getattr(kind, "__unittest_skip__", False) or getattr(
+        getattr(kind, name, None), "__unittest_skip__", False
+    )
     unittest.TestSuite([kind(name)])(result)
     bad = [("failed_assertion", text) for _, text in result.failures]
     bad += [("crashed", text) for _, text in result.errors]
     if bad:
         return False, bad[0][1][-2000:], bad[0][0]
-    if result.unexpectedSuccesses or result.testsRun != 1:
+    # skipping is the tests' to decide, by a decorator, not the program's by raising SkipTest
+    if result.unexpectedSuccesses or result.testsRun != 1 or (result.skipped and not marked):
         return False, "the test did not run", "failed_assertion"
     return True, "", "passed"
 
@@ -186,9 +214,12 @@ def _run_all(module: types.ModuleType, tests: str, test_class: dict[str, list[st
             elif first is None:
                 missing = "ModuleNotFoundError" in detail.strip().splitlines()[-1]
                 first = ("missing_package" if missing else how, f"{class_name}.{name}: {detail}")
-    changed = _changed(before, _functions(sys.modules["unittest"]))
-    if changed or sys.modules["unittest"] is not unittest:
-        return {"kind": "forbidden", "detail": f"the program changed unittest ({changed or 'module replaced'})"}
+    changed = _changed(before, _functions(unittest))
+    if changed or sys.modules.get("unittest") is not unittest:
+        return {
+            "kind": "forbidden",
+            "detail": f"the program changed unittest ({changed or 'module replaced'})",
+        }
     if not _wrong_tests_fail(unittest):
         return {"kind": "forbidden", "detail": "a test that must fail passed: assertions were disabled"}
     if first is not None:

@@ -6,6 +6,7 @@ whole namespace and sends the result. The untrusted process cannot trace, signal
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -160,10 +161,8 @@ class _Run:
 
     def finish(self) -> None:
         """Nothing of the program is left; what it had written is read."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # everything in this namespace but this process
-        except ProcessLookupError:
-            pass
         while True:
             try:
                 pid, status, usage = os.wait4(-1, 0)

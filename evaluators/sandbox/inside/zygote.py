@@ -15,7 +15,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from inside import confine, supervise, wire  # noqa: E402
+from inside import confine, supervise, wire
 
 sys.path.pop(0)
 
