@@ -9,6 +9,7 @@ from typing import Any
 from manager.job import Resources
 from manager.sweep.mistakes import nearest, shown, unknown
 from manager.sweep.part import Part
+from manager.sweep.values import MISSING
 
 PROMPTS, SAMPLES, EXAMPLES = 64, 8, 32
 EXPORT_STEPS = 100
@@ -134,6 +135,8 @@ def _reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
 
 def misfit(value: Any, kind: str) -> str | None:
     """What is wrong with `value` as a `kind` ("int", "float|null", "any"), in words."""
+    if value is MISSING:
+        return None
     kinds = kind.split("|")
     fits = {
         "any": True,
@@ -190,9 +193,7 @@ def rl(part: Part) -> dict[str, Any]:
     row = part.catalog.algorithms.get(name or "", {})
     trainer = part.choice(("trainer",), ("grpo", "rloo"), "trainer", row.get("trainer", "grpo"))
     if "trainer" in row and trainer != row["trainer"]:
-        part.wrong(
-            ("trainer",), f"algorithm {name} is run by the trainer {row['trainer']}; leave trainer out"
-        )
+        part.wrong(("trainer",), f"algorithm {name} is run by the trainer {row['trainer']}; leave trainer out")
     settings = {**row.get("grpo", {}), **part.passed(("grpo",))}
     trainer_settings(part, "grpo", "RLOOConfig" if trainer == "rloo" else "GRPOConfig", settings)
     _check_groups(part, prompts or 0, samples or 0, mini_batch or 0)
@@ -224,6 +225,8 @@ def trainer_settings(part: Part, key: str, config_class: str, settings: Mapping[
     """Check names and types of what goes to the library, as far as they are known without importing it."""
     fields = part.catalog.trainer_fields.get(config_class, {})
     for name, value in settings.items():
+        if value is MISSING:
+            continue
         instead = part.catalog.trainer_refused.get(name)
         if instead is not None:
             part.wrong((key, name), f"is set by the system; {instead}")
@@ -252,16 +255,12 @@ def generation(part: Part) -> dict[str, Any]:
     return {"generation": {"mode": part.choice(("generation",), part.catalog.generation, "mode", default)}}
 
 
-def check_sft(
-    config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
+def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     examples = config["batch"]["examples"]
     _check_split(f"{examples} examples", examples, resources, tell)
 
 
-def check_rl(
-    config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
+def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     if config["generation"]["mode"] == "server":
         return  # some of the processes generate; the trainer knows how many train
     batch = config["batch"]
@@ -270,18 +269,14 @@ def check_rl(
     _check_split(words, count, resources, tell)
 
 
-def _check_split(
-    words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
+def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     """The batch of one optimiser step has to divide over processes and forward passes."""
     world = resources.world_size
     if count % world:
         fits = [size for size in range(1, count + 1) if count % size == 0]
         near = ", ".join(map(str, sorted(sorted(fits, key=lambda size: abs(size - world))[:4])))
         shape = (
-            f"{resources.nodes} nodes x {resources.tasks}"
-            if resources.nodes > 1
-            else f"{resources.tasks} on one node"
+            f"{resources.nodes} nodes x {resources.tasks}" if resources.nodes > 1 else f"{resources.tasks} on one node"
         )
         tell(
             ("resources",),
