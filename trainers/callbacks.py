@@ -1,0 +1,129 @@
+"""What happens around the steps of a training: logging, stopping, states, exports. Shared by all trainers.
+
+Everything a callback does must be the same decision on every rank, or ranks wait for each other forever.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from manager.run import Failed, Run
+from trainers import checkpoints, distributed
+from trainers.export import export
+
+
+class AlreadyTrained(Exception):
+    """Raised when a restart finds that the last step was done before the end."""
+
+
+class RunCallback(TrainerCallback):  # type: ignore[misc]
+    """Connects a transformers Trainer to a Run."""
+
+    def __init__(self, run: Run, folder: Path, boundary: int, exports: tuple[int, ...] | None = None) -> None:
+        self.run = run
+        self.folder = folder
+        self.boundary = boundary
+        self.wanted_exports = exports
+        self.trainer: Any = None
+        self.stopping = False
+        self.last: dict[str, float] = {}
+        self._exports: tuple[int, ...] = ()
+        self._step_started = 0.0
+        self._tokens_before = 0.0
+
+    def due(self, step: int, total: int) -> bool:
+        """Whether weights are exported after this step."""
+        return step == total or step in self._exports
+
+    def set_exports(self, steps: tuple[int, ...]) -> None:
+        self._exports = steps
+
+    # Steps
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._tokens_before = float(state.num_input_tokens_seen or 0)
+        self.run.progress(state.global_step, state.max_steps)
+        if state.global_step and self.due(state.global_step, state.max_steps):
+            self._export(state)  # a kill between the state and its export left this to do
+        if state.global_step >= state.max_steps:
+            raise AlreadyTrained
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._step_started = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self.boundary == 0:
+            # Only between generated batches: a state saved in the middle of one could not be resumed exactly.
+            self.stopping = distributed.any_rank(self.run.stop_requested, args.device)
+        if self.due(state.global_step, state.max_steps):
+            control.should_save = True  # an exported model always has its state: it is never trained again
+        if self.stopping:
+            control.should_save = True
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if not logs or "train_runtime" in logs:
+            return
+        elapsed = time.perf_counter() - self._step_started
+        values = {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
+        values |= self._timing(values, elapsed)
+        state.log_history.clear()  # the journal has it; in the state it would grow with every step
+        self._stop_if_undefined(state.global_step, values)
+        self.last = values
+        self.run.log(values, state.global_step)
+        shown = {name: values[name] for name in ("reward", "loss", "tokens_per_s") if name in values}
+        self.run.progress(state.global_step, state.max_steps, "step", tokens=values.get("num_tokens", 0.0), **shown)
+
+    def _timing(self, values: dict[str, float], elapsed: float) -> dict[str, float]:
+        found = {"time/step_s": elapsed}
+        if "num_tokens" in values:
+            found["tokens_per_s"] = (values["num_tokens"] - self._tokens_before) / elapsed
+            self._tokens_before = values["num_tokens"]
+        times = getattr(self.trainer, "times", None)
+        if times is not None:
+            found |= {f"time/{name}_s": seconds for name, seconds in times.take().items()}
+            found["time/training_s"] = elapsed - found.get("time/preparing_s", 0.0)
+        device = self.trainer.args.device
+        if device.type == "cuda":
+            import torch
+
+            found["gpu/memory_peak_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
+            torch.cuda.reset_peak_memory_stats(device)
+        return found
+
+    def _stop_if_undefined(self, step: int, values: dict[str, float]) -> None:
+        """The values are the same on every rank, so all of them raise."""
+        for name in ("loss", "grad_norm"):
+            if name in values and not math.isfinite(values[name]):
+                self.run.log(values, step)
+                good = checkpoints.newest_complete(self.folder)
+                where = f"the last good state is {good}" if good else "no state was saved before"
+                raise Failed(
+                    f"{name} is {values[name]} at step {step}; {where}; "
+                    "try a lower learning_rate, a smaller max_grad_norm or bf16 instead of fp16",
+                    cause="undefined_loss",
+                )
+
+    # States and exports
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        folder = self.folder / f"checkpoint-{state.global_step}"
+        if args.local_process_index == 0:
+            checkpoints.sync_files(folder)
+        distributed.barrier()
+        if args.process_index == 0:
+            checkpoints.mark_complete(folder, step=state.global_step, world_size=args.world_size)
+            checkpoints.prune(self.folder)
+        distributed.barrier()
+        if self.due(state.global_step, state.max_steps):
+            self._export(state)
+
+    def _export(self, state: Any) -> None:
+        step = state.global_step
+        export(self.trainer, self.run.directory.model_dir(step), {"job": self.run.directory.id, "step": step})
+        self.run.event("exported", f"weights after step {step}", step=step)

@@ -1,0 +1,50 @@
+"""Reinforcement learning with verifiable rewards: TRL's GRPO or RLOO on prompts of any domain.
+
+Reads top to bottom: settings, data, rewards, trainer, train. The worker calls `main` on every rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manager.run import Failed, Run
+from trainers import batch, data, distributed, libraries, rewards, settings
+
+
+def main(run: Run) -> dict[str, Any]:
+    """Train; returns the result summary. Stopped and Failed are the worker's to record."""
+    config = run.config
+    kind = config.get("trainer", "grpo")
+    gpu = distributed.has_gpu()
+    try:
+        split = batch.split_rl(config["batch"], run.world_size, run.job.resources.micro_batch)
+        arguments = settings.arguments(kind, config, split, run.path / "checkpoints", gpu=gpu)
+        zero = settings.deepspeed_config(config.get("deepspeed"), gpu=gpu)
+        rewards.resolve(config.get("reward"))
+    except ValueError as error:
+        raise Failed(str(error), cause="config") from error
+    distributed.start(zero, run.world_size)
+    libraries.prepare(use_vllm=bool(arguments.get("use_vllm")))
+    from datasets import Dataset
+
+    from trainers.callbacks import RunCallback
+    from trainers.policy import config_class, trainer_class
+    from trainers.training import load_tokenizer, states_folder, train
+
+    rows = data.prompts(config["data"], data.default_data_dir())
+    path, revision = run.model_path()
+    tokenizer = load_tokenizer(path, revision)
+    judge = rewards.Judge(rewards.score_directly, frozenset({tokenizer.eos_token_id}))
+    reward_functions, weights = rewards.functions(config.get("reward"), judge)
+    args = config_class(kind)(deepspeed=zero, reward_weights=weights, **arguments)
+    callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
+    trainer = trainer_class(kind)(
+        model=path,
+        reward_funcs=reward_functions,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[callback],
+    )
+    run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
+    return train(trainer, run, callback, config.get("export_steps"))

@@ -1,0 +1,72 @@
+"""TRL's policy trainers with clocks in them: how long generation, rewards and the rest of a step take."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import Any
+
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from trainers.training import Quiet
+
+
+class Times:
+    """Seconds by what they were spent on, since they were last taken."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def add(self, name: str, since: float) -> None:
+        self._seconds[name] += time.perf_counter() - since
+
+    def take(self) -> dict[str, float]:
+        taken = dict(self._seconds)
+        self._seconds.clear()
+        return taken
+
+
+class Timed(Quiet):
+    """Mixin: `preparing` holds `generation`, `reward` and the scoring of log-probabilities."""
+
+    times: Times
+
+    def _timed(self, name: str, call: Any, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self.times.add(name, started)
+
+    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed("reward", super()._calculate_rewards, *args, **kwargs)  # type: ignore[misc]
+
+
+class Grpo(Timed, GRPOTrainer):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.times = Times()
+        super().__init__(*args, **kwargs)
+
+
+class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.times = Times()
+        super().__init__(*args, **kwargs)
+
+
+TRAINERS = {"grpo": Grpo, "rloo": Rloo}
+CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
+
+
+def trainer_class(kind: str) -> Any:
+    return TRAINERS[kind]
+
+
+def config_class(kind: str) -> Any:
+    return CONFIGS[kind]

@@ -1,0 +1,148 @@
+"""What is handed to GRPOConfig, RLOOConfig and SFTConfig: our defaults, the user's keys, then what the job decides.
+
+The libraries own their names: `grpo:` and `sft:` go through unchanged. Only the keys in RESERVED are decided
+by the job (batch, seed, places, logging), so that the same job means the same training on any machine.
+Torch-free: the control plane may check settings with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainers.batch import Split
+
+PASS_THROUGH = {"grpo": "grpo", "rloo": "grpo", "sft": "sft"}
+
+# Decided by the job; the value says where to set it instead.
+RESERVED = {
+    "output_dir": "the run directory",
+    "seed": "the stage's seed",
+    "data_seed": "the stage's seed",
+    "num_generations": "batch.samples",
+    "generation_batch_size": "batch.prompts",
+    "steps_per_generation": "batch.prompts and batch.mini_batch",
+    "per_device_train_batch_size": "batch and resources.micro_batch",
+    "gradient_accumulation_steps": "batch and resources.micro_batch",
+    "deepspeed": "the stage's deepspeed",
+    "report_to": "tracking",
+    "logging_steps": "nothing: every step is logged",
+    "logging_nan_inf_filter": "nothing: an undefined loss stops the run",
+    "save_strategy": "nothing: states are always saved",
+    "save_total_limit": "nothing: the last two states are kept",
+    "save_only_model": "nothing: full states are needed to resume",
+    "resume_from_checkpoint": "nothing: a job resumes by itself",
+    "push_to_hub": "nothing: models stay in the run directory",
+    "auto_find_batch_size": "resources.micro_batch",
+    "load_best_model_at_end": "nothing: every exported model is evaluated",
+    "eval_strategy": "an evaluate stage",
+}
+
+
+class SettingsError(ValueError):
+    """A setting that contradicts the job: one line with the key and what to do."""
+
+
+def check(section: str, given: Mapping[str, Any]) -> None:
+    """Refuse keys that the job decides."""
+    for key in given:
+        if key in RESERVED:
+            raise SettingsError(f"{section}.{key} is decided by the job; set {RESERVED[key]}")
+
+
+def _save_steps(given: Mapping[str, Any], boundary: int) -> int:
+    """Full states every so many steps: the user's number, else a fifth of the run, at most 100."""
+    asked = given.get("save_steps")
+    if asked is None:
+        total = given.get("max_steps", 0)
+        asked = min(100, total // 5) if total and total > 0 else 100
+        return max(boundary, asked - asked % boundary)
+    if not isinstance(asked, int) or asked < 1:
+        raise SettingsError(f"save_steps is {asked!r}; it must be a whole number of steps")
+    if asked % boundary:
+        raise SettingsError(
+            f"save_steps {asked} is no multiple of {boundary}, the optimiser steps of one generated batch; "
+            "a state saved in between could not be resumed exactly"
+        )
+    return asked
+
+
+def arguments(
+    trainer: str, config: Mapping[str, Any], split: Split, output_dir: Path, *, gpu: bool
+) -> dict[str, Any]:
+    """The keyword arguments of the trainer's config class, without `deepspeed`."""
+    section = PASS_THROUGH[trainer]
+    given = dict(config.get(section) or {})
+    check(section, given)
+    defaults: dict[str, Any] = {"lr_scheduler_type": "constant", "bf16": gpu, "gradient_checkpointing": gpu}
+    decided: dict[str, Any] = {
+        "output_dir": str(output_dir),
+        "seed": config.get("seed", 0),
+        "per_device_train_batch_size": split.per_device,
+        "gradient_accumulation_steps": split.accumulation,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": _save_steps(given, split.boundary),
+        "save_total_limit": None,
+    }
+    if not gpu:
+        decided |= {"use_cpu": True, "dataloader_pin_memory": False}
+    if trainer != "sft":
+        defaults |= {"temperature": 1.0, "beta": 0.0}
+        decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
+        if num_iterations := given.get("num_iterations"):
+            decided["save_steps"] *= num_iterations
+    decided |= generation_arguments(config.get("generation"))
+    return {**defaults, **given, **decided}
+
+
+def generation_arguments(generation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where completions come from: `mode` as TRL names it; every other key is TRL's own, without `vllm_`."""
+    if not generation:
+        return {}
+    mode = generation["mode"]
+    if mode == "transformers":
+        return {"use_vllm": False}
+    rest = {f"vllm_{key}": value for key, value in generation.items() if key not in ("mode", "dynamic_sampling")}
+    return {"use_vllm": True, "vllm_mode": mode, **rest}
+
+
+def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> tuple[int, ...]:
+    """The steps after which weights are exported; the last step always is."""
+    if wanted is None:
+        steps: set[int] = set()
+    elif isinstance(wanted, int):
+        steps = set(range(wanted, total + 1, wanted)) if wanted > 0 else set()
+    else:
+        steps = {step for step in wanted if step <= total}
+    bad = sorted(step for step in steps if step % boundary and step != total)
+    if bad:
+        raise SettingsError(
+            f"export_steps: {bad[0]} is no multiple of {boundary}, the optimiser steps of one generated batch"
+        )
+    return tuple(sorted(steps | {total}))
+
+
+def deepspeed_config(name: str | None, *, gpu: bool) -> dict[str, Any] | None:
+    """The DeepSpeed JSON of a shipped name (zero1, zero2, zero3, zero3_offload) or of a path, as a dict."""
+    if name is None:
+        return None
+    folder = Path(__file__).parent / "deepspeed"
+    shipped = sorted(path.stem for path in folder.glob("*.json"))
+    path = folder / f"{name}.json" if name in shipped else Path(name)
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"deepspeed: {name!r} is neither a file nor one of {', '.join(shipped)}") from error
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"deepspeed: {path}: {error}") from error
+    if not gpu and "zero_optimization" in value:
+        # Overlap needs streams; a CPU has none. The rest of the file is the same on both.
+        value["zero_optimization"] = {**value["zero_optimization"], "overlap_comm": False}
+    return value
