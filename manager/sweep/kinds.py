@@ -85,7 +85,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("reward",), training.reward),
             _DEEPSPEED,
             _PEFT,
-            Section(("generation", "resources"), training.generation),
+            Section(("generation", "algorithm", "resources"), training.generation),
         ),
         needs=(Kind.SFT, Kind.RL),
         makes_model=True,

@@ -14,6 +14,7 @@ from manager.sweep.values import MISSING
 PROMPTS, SAMPLES, EXAMPLES = 64, 8, 32
 EXPORT_STEPS = 100
 REWARD = "correct"
+GENERATION_KEYS = ("mode", "dynamic_sampling")  # ours; the others are TRL's
 
 
 def data(part: Part) -> dict[str, Any]:
@@ -246,13 +247,18 @@ def trainer_settings(part: Part, key: str, config_class: str, settings: Mapping[
 def generation(part: Part) -> dict[str, Any]:
     """`generation`: a mode or `{mode, …}`. Without it: vLLM beside the trainer on GPUs, else transformers."""
     value = part.get("generation")
-    if isinstance(value, dict):
-        part.choice(("generation", "mode"), part.catalog.generation, "mode")
-        if value.get("mode") is None:
-            part.wrong(("generation",), f"needs a mode: {', '.join(part.catalog.generation)}")
-        return {"generation": part.passed(("generation",))}
+    name = part.get("algorithm")
+    row = part.catalog.algorithms.get(name, {}) if isinstance(name, str) else {}
+    below = dict(row.get("generation", {}))
     default = "colocate" if part.get("resources", "gpus_per_node") else "transformers"
-    return {"generation": {"mode": part.choice(("generation",), part.catalog.generation, "mode", default)}}
+    if not isinstance(value, dict):
+        mode = part.choice(("generation",), part.catalog.generation, "mode", default)
+        return {"generation": {**below, "mode": mode}}
+    mode = part.choice(("generation", "mode"), part.catalog.generation, "mode", default)
+    settings = part.passed(("generation",))
+    fields = [*part.catalog.trainer_fields.get("GRPOConfig", {}), *GENERATION_KEYS]
+    part.keys(("generation",), [name for name in fields if name not in part.catalog.trainer_refused])
+    return {"generation": {**below, **settings, "mode": mode}}
 
 
 def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
@@ -261,12 +267,19 @@ def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[t
 
 
 def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
-    if config["generation"]["mode"] == "server":
-        return  # some of the processes generate; the trainer knows how many train
     batch = config["batch"]
     count = batch["mini_batch"] * batch["samples"]
+    cycle = batch["prompts"] // batch["mini_batch"]
+    last = config["grpo"].get("max_steps", 0)
+    if config["export_steps"] % cycle and not 0 < last <= config["export_steps"]:
+        tell(
+            ("export_steps",),
+            f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}, and weights "
+            f"are exported between them only: {config['export_steps']} is no multiple of {cycle}",
+        )
     words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
-    _check_split(words, count, resources, tell)
+    if config["generation"]["mode"] != "server":  # else some of the processes generate, the trainer knows how many
+        _check_split(words, count, resources, tell)
 
 
 def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -114,6 +115,24 @@ def test_lists_of_values_and_refused_settings_name_real_settings() -> None:
     for row in catalog.algorithms.values():
         known = catalog.trainer_fields["RLOOConfig" if row["trainer"] == "rloo" else "GRPOConfig"]
         assert set(row["grpo"]) <= set(known)
+
+
+def test_what_the_trainers_decide_is_refused_in_a_sweep() -> None:
+    settings = pytest.importorskip("trainers.settings")
+    assert set(settings.RESERVED) <= set(load().trainer_refused)
+
+
+def test_rewards_of_the_catalogue_take_the_settings_of_the_trainers() -> None:
+    rewards = pytest.importorskip("trainers.rewards")
+    rows = load().rewards
+    assert set(rewards.PARTS) <= set(rows)
+    for name, part in rewards.PARTS.items():
+        assert set(inspect.signature(part).parameters) == set(rows[name].get("settings", {})), name
+
+
+def test_deepspeed_configurations_are_the_shipped_ones() -> None:
+    folder = Path(__file__).parents[2] / "trainers" / "deepspeed"
+    assert sorted(load().deepspeed) == sorted(path.stem for path in folder.glob("*.json"))
 
 
 def test_expanding_loads_nothing_heavy() -> None:

@@ -37,7 +37,8 @@ STUDY = """
         grpo: {loss_type: "${algorithm}", learning_rate: 1e-6}
         deepspeed: zero2
         resources: {nodes: 1, gpus_per_node: 8, time_min: 1440}
-      evaluate: {kind: evaluate, needs: train, checkpoints: [100, 200, last], suite: all16, resources: {gpus_per_node: 1}}
+      evaluate:
+        {kind: evaluate, needs: train, checkpoints: [100, 200, last], suite: all16, resources: {gpus_per_node: 1}}
       report: {kind: report, needs: [baseline, evaluate]}
 """
 
@@ -344,6 +345,7 @@ def test_algorithms_set_the_trainer_and_what_is_written_wins(tmp_path: Path) -> 
     dapo, rloo = (entry.job.config for entry in sweep.jobs)
     assert (dapo["trainer"], dapo["grpo"]["loss_type"], dapo["grpo"]["beta"]) == ("grpo", "dapo", 0.5)
     assert (rloo["trainer"], rloo["grpo"]) == ("rloo", {"beta": 0.5})
+    assert dapo["generation"] == {"mode": "transformers", "dynamic_sampling": True}
     assert "algorithm" not in dapo  # what it stands for decides the result, not its name
 
 
