@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from manager.catalog import Catalog
-from manager.job import Job, Kind, Resources, Sweep, SweepJob
+from manager.job import Job, Resources, Sweep, SweepJob
 from manager.sweep.checkpoints import Steps, read_checkpoints
 from manager.sweep.document import Document
 from manager.sweep.kinds import SCHEMAS, Schema, Section
@@ -153,7 +153,7 @@ class _Expansion:
             self.mistakes.add(stage.node.place, at, f"no model: write model: NAME, or needs: a stage of kind {kinds}")
         elif has_model:
             for key in schema.checkpoints:
-                if key in entries:
+                if key in entries and entries[key].value is not None:
                     why = "names steps of a needed stage, and this stage needs none"
                     self.mistakes.add(entries[key].place, (*at, key), why)
 
@@ -187,7 +187,8 @@ class _Expansion:
         needed = self.prepared.get(prepared.stage.needs[0])
         if needed is None:
             return []  # that stage could not be read; it is told
-        written = prepared.stage.kind == Kind.EVALUATE and "checkpoints" in prepared.stage.node.value
+        asked = prepared.stage.node.value.get("checkpoints")
+        written = asked is not None and asked.value is not None
         return [
             self._add(
                 prepared,
