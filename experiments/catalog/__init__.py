@@ -78,7 +78,7 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
 
 
 def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
-    """The catalogue with the rows of these folders over it; all mistakes in rows are told, as `SweepErrors`."""
+    """The catalogue with the rows of these folders over it; all mistakes are told, as `SweepErrors`."""
     mistakes = Mistakes()
     tables: dict[str, dict[str, Node]] = {name: {} for name in FILES}
     for folder in (HERE, *extra_dirs):
@@ -135,6 +135,8 @@ def _pinned(row: dict[str, Any]) -> dict[str, Any]:
 
 def _model(name: str, node: Node, models: Mapping[str, Node], mistakes: Mistakes) -> dict[str, Any]:
     row = _pinned(_row(name, node, MODEL_KEYS, mistakes))
+    if not isinstance(node.value, dict):
+        return row
     if ("hub" in row) == ("scratch" in row):
         mistakes.add(node.place, name, "a model has either hub and revision, or scratch")
     elif "hub" in row and "revision" not in row:
