@@ -29,6 +29,9 @@ RESERVED = {
     "deepspeed": "the stage's deepspeed",
     "report_to": "tracking",
     "logging_steps": "nothing: every step is logged",
+    "logging_strategy": "nothing: every step is logged",
+    "use_vllm": "generation",
+    "vllm_mode": "generation",
     "logging_nan_inf_filter": "nothing: an undefined loss stops the run",
     "save_strategy": "nothing: states are always saved",
     "save_total_limit": "nothing: the last two states are kept",
@@ -98,9 +101,21 @@ def arguments(
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
         if num_iterations := given.get("num_iterations"):
             decided["save_steps"] *= num_iterations
-    if generation := config.get("generation"):
-        decided |= dict(generation)
+        decided |= generation(config.get("generation"))
     return {**defaults, **given, **decided}
+
+
+def generation(setting: Mapping[str, Any] | None) -> dict[str, Any]:
+    """TRL's keys for `generation: {mode: transformers | colocate | server, …}`; other keys go to TRL unchanged."""
+    given = dict(setting or {})
+    mode = given.pop("mode", "transformers")
+    given.pop("dynamic_sampling", None)  # ours: trainers/sampling.py
+    if mode == "transformers":
+        return {"use_vllm": False, **given}
+    if mode in ("colocate", "server"):
+        sleep = {"vllm_enable_sleep_mode": True} if mode == "colocate" else {}
+        return {"use_vllm": True, "vllm_mode": mode, **sleep, **given}
+    raise SettingsError(f"generation.mode is {mode!r}; valid: transformers, colocate, server")
 
 
 def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> tuple[int, ...]:
@@ -119,10 +134,18 @@ def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> t
     return tuple(sorted(steps | {total}))
 
 
-def deepspeed_config(name: str | None, *, gpu: bool) -> dict[str, Any] | None:
-    """The DeepSpeed JSON of a shipped name (zero1, zero2, zero3, zero3_offload) or of a path, as a dict."""
-    if name is None:
+def deepspeed_config(setting: str | Mapping[str, Any] | None, *, gpu: bool) -> dict[str, Any] | None:
+    """The DeepSpeed config of a shipped name (zero1, zero2, zero3, zero3_offload), a path or a mapping."""
+    if setting is None:
         return None
+    value = dict(setting) if isinstance(setting, Mapping) else _read_deepspeed(setting)
+    if not gpu and "zero_optimization" in value:
+        # Overlap needs streams; a CPU has none. The rest is the same on both.
+        value["zero_optimization"] = {**value["zero_optimization"], "overlap_comm": False}
+    return value
+
+
+def _read_deepspeed(name: str) -> dict[str, Any]:
     folder = Path(__file__).parent / "deepspeed"
     shipped = sorted(path.stem for path in folder.glob("*.json"))
     path = folder / f"{name}.json" if name in shipped else Path(name)
@@ -132,7 +155,4 @@ def deepspeed_config(name: str | None, *, gpu: bool) -> dict[str, Any] | None:
         raise SettingsError(f"deepspeed: {name!r} is neither a file nor one of {', '.join(shipped)}") from error
     except json.JSONDecodeError as error:
         raise SettingsError(f"deepspeed: {path}: {error}") from error
-    if not gpu and "zero_optimization" in value:
-        # Overlap needs streams; a CPU has none. The rest of the file is the same on both.
-        value["zero_optimization"] = {**value["zero_optimization"], "overlap_comm": False}
     return value
