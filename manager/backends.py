@@ -1,0 +1,50 @@
+"""Chooses where a sweep runs. The rule: --cluster, else the sweep's `cluster`, else Slurm if it is here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+
+from manager.cluster.backend import Backend, SchedulerView
+from manager.cluster.local import LocalBackend
+from manager.environment import gpus
+from manager.errors import UserError
+from manager.job import Sweep
+from manager.store import Store
+
+
+def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> Backend:
+    wanted = cluster or _cluster_setting(sweep)
+    if wanted == "local" or (wanted is None and shutil.which("sbatch") is None):
+        number = len(gpus())
+        return LocalBackend(store, slots or default_slots(number), number)
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            f"cluster {wanted!r} needs Slurm and there is no sbatch on PATH; run this on a login node, "
+            "or name --cluster local"
+        )
+    raise UserError("Slurm is not wired yet")
+
+
+def _cluster_setting(sweep: Sweep) -> str | None:
+    value = sweep.settings.get("cluster")
+    return value if isinstance(value, str) else (str(value["name"]) if value else None)
+
+
+def default_slots(gpu_count: int) -> int:
+    """One job a GPU; without GPUs one a core, since a small model gains nothing from a second thread."""
+    return gpu_count or max(1, len(os.sched_getaffinity(0)))
+
+
+def views(store: Store, sweep: Sweep, ids: Sequence[str]) -> Mapping[str, SchedulerView]:
+    """What the scheduler says of the sweep's jobs; nothing for sweeps that only ran on one machine."""
+    return {}
+
+
+def cancel_submitted(store: Store, ids: Sequence[str]) -> list[str]:
+    """Tell the schedulers that hold these jobs to end them; returns the jobs that were told."""
+    return []
+
+
+__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "views"]

@@ -1,0 +1,148 @@
+"""`plan`, `sweep` and `status`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from manager import render
+from manager.cli.options import (
+    DEFAULT_STORE,
+    Json,
+    Overrides,
+    StoreOption,
+    SweepFile,
+    SweepName,
+    load,
+    open_sweep,
+    print_json,
+)
+from manager.job import State, Sweep
+from manager.plan import Act, Action, actions
+from manager.status import SweepStatus, collect
+from manager.store import Store
+
+ClusterOption = Annotated[str | None, typer.Option("--cluster", help="Name of a cluster in the site file, or `local`.")]
+
+
+def plan(
+    file: SweepFile,
+    overrides: Overrides = None,
+    store: StoreOption = DEFAULT_STORE,
+    cluster: ClusterOption = None,
+    scripts: Annotated[bool, typer.Option("--scripts", help="Show the exact scripts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a sweep would run, what is done already, and what it costs. Changes nothing."""
+    from manager.cost import gpu_hours
+    from manager.observe import all_facts
+
+    sweep_ = load(file, overrides)
+    # A plan must not make the store; without one, nothing was run yet.
+    here = Store(store.resolve())
+    facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
+    todo = actions(sweep_, facts)
+    cost = gpu_hours([action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)])
+    if as_json:
+        print_json({"name": sweep_.name, "gpu_hours": cost.to_json(), "jobs": [_action_json(each) for each in todo]})
+        return
+    console = Console()
+    console.print(render.plan(todo))
+    console.print(_plan_summary(todo))
+    console.print(cost.text())
+    if scripts:
+        from manager.backends import choose
+
+        backend = choose(here, sweep_, cluster, slots=None)
+        for script in backend.scripts([each.entry for each in todo if each.act in (Act.SUBMIT, Act.RESUME)]):
+            print(script)
+
+
+def _action_json(action: Action) -> dict[str, Any]:
+    job = action.entry.job
+    return {
+        "id": job.id, "stage": action.entry.stage, "kind": job.kind.value, "labels": dict(action.entry.labels),
+        "needs": list(job.needs), "action": action.act.value, "state": action.state.value, "why": action.why,
+    }  # fmt: skip
+
+
+def _plan_summary(todo: list[Action]) -> str:
+    number = {act: sum(each.act is act for each in todo) for act in Act}
+    parts = [f"{count} to {act.value}" for act, count in number.items() if count and act is not Act.SKIP]
+    done = f"{number[Act.SKIP]} of {len(todo)} jobs are done"
+    return f"\n{done}; {', '.join(parts)}" if parts else f"\n{done}; nothing to run"
+
+
+def sweep(
+    file: SweepFile,
+    overrides: Overrides = None,
+    store: StoreOption = DEFAULT_STORE,
+    cluster: ClusterOption = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
+) -> None:
+    """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
+    from manager.backends import LocalBackend, choose
+
+    sweep_ = load(file, overrides)
+    here = Store.open(store, create=True)
+    backend = choose(here, sweep_, cluster, slots)
+    if isinstance(backend, LocalBackend):
+        from manager.cli.local_sweep import run_here
+
+        raise typer.Exit(run_here(here, sweep_, backend))
+    from manager.cli.slurm_sweep import submit
+
+    raise typer.Exit(submit(here, sweep_, backend))
+
+
+def status(
+    sweep: SweepName = None,
+    store: StoreOption = DEFAULT_STORE,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until all is done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """One screen about a sweep: stages, what runs and how far it is, what failed and why."""
+    here, record = open_sweep(store, sweep)
+    if as_json:
+        print_json(_collect(here, record).to_json())
+        return
+    console = Console()
+    if not watch:
+        value = _collect(here, record)
+        console.print(render.status(value))
+        console.print(next_step(value))
+        return
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        while True:
+            value = _collect(here, record)
+            live.update(render.status(value), refresh=True)
+            if not any(value.counts[state] for state in (State.RUNNING, State.QUEUED, State.UNKNOWN)):
+                break
+            time.sleep(1.0)
+    console.print(next_step(value))
+
+
+def _collect(store: Store, sweep: Sweep) -> SweepStatus:
+    from manager.backends import views
+    from manager.observe import all_facts
+
+    ids = [entry.job.id for entry in sweep.jobs]
+    return collect(store, sweep, all_facts(store, ids, views(store, sweep, ids)))
+
+
+def next_step(value: SweepStatus) -> str:
+    """What the user would run next."""
+    counts = value.counts
+    if value.complete:
+        return f"complete: `manager report {value.name}` shows the result, `manager ui {value.name}` opens MLflow"
+    if counts[State.FAILED]:
+        first = next((row.id for row in value.problems if row.state is State.FAILED), "")
+        return f"`manager logs {first}` shows why; `manager retry {value.name} --failed` tries again"
+    if counts[State.RUNNING] or counts[State.QUEUED]:
+        return f"`manager status {value.name} --watch` follows it"
+    return "run `manager sweep` with the same file to go on"
