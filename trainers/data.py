@@ -18,7 +18,6 @@ from evaluators import benchmarks
 from evaluators.benchmark import Benchmark, Item
 from manager.run import Failed
 
-
 DEMONSTRATIONS = 65536
 IGNORED = -100  # the label that the loss leaves out
 
@@ -146,10 +145,12 @@ def demonstrations(data: Mapping[str, Any], seen: int | None, data_dir: Path | N
         benchmark = benchmarks.get(row.benchmark)
         mistaken = coin.random() < wrong_share
         answer = benchmark.wrong(row.item, row.draw) if mistaken else benchmark.gold(row.item)
-        rows.append({
-            "prompt": benchmark.messages(row.item),
-            "completion": [{"role": "assistant", "content": answer}],
-        })
+        rows.append(
+            {
+                "prompt": benchmark.messages(row.item),
+                "completion": [{"role": "assistant", "content": answer}],
+            }
+        )
     return rows
 
 

@@ -72,9 +72,7 @@ def _save_steps(given: Mapping[str, Any], boundary: int) -> int:
     return asked
 
 
-def arguments(
-    trainer: str, config: Mapping[str, Any], split: Split, output_dir: Path, *, gpu: bool
-) -> dict[str, Any]:
+def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir: Path, *, gpu: bool) -> dict[str, Any]:
     """The keyword arguments of the trainer's config class, without `deepspeed`."""
     section = PASS_THROUGH[trainer]
     given = dict(config.get(section) or {})

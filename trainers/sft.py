@@ -41,11 +41,15 @@ def main(run: Run) -> dict[str, Any]:
         run.event("examples_left_out", f"{too_long} of {len(rows)} are longer than sft.max_length {args.max_length}")
     callback = RunCallback(run, states_folder(run), split.boundary)
     trainer = Trainer(
-        model=model, args=args, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer, callbacks=[callback]
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokenizer,
+        callbacks=[callback],
     )
-    run.log_params({
-        "train/examples": len(columns["length"]), "train/per_device": split.per_device, "train/world": run.world_size
-    })
+    run.log_params(
+        {"train/examples": len(columns["length"]), "train/per_device": split.per_device, "train/world": run.world_size}
+    )
     return train(trainer, run, callback, config.get("export_steps"))
 
 

@@ -33,7 +33,7 @@ def test_without_a_size_the_smallest_source_decides_in_proportion():
 
 
 def test_more_prompts_than_there_are_is_told():
-    with pytest.raises(Failed, match="lower data.size"):
+    with pytest.raises(Failed, match=r"lower data\.size"):
         data.draw({"seed": 0, "size": 10**6, "sources": [KNOWLEDGE]})
 
 
