@@ -44,6 +44,10 @@ RESERVED = {
 }
 
 
+# Keys of `generation:` that are not vLLM's.
+OURS_IN_GENERATION = ("mode", "dynamic_sampling")
+
+
 class SettingsError(ValueError):
     """A setting that contradicts the job: one line with the key and what to do."""
 
@@ -99,21 +103,21 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
         if num_iterations := given.get("num_iterations"):
             decided["save_steps"] *= num_iterations
-        decided |= generation(config.get("generation"))
+        decided |= generation_arguments(config.get("generation"))
     return {**defaults, **given, **decided}
 
 
-def generation(setting: Mapping[str, Any] | None) -> dict[str, Any]:
-    """TRL's keys for `generation: {mode: transformers | colocate | server, …}`; other keys go to TRL unchanged."""
-    given = dict(setting or {})
-    mode = given.pop("mode", "transformers")
-    given.pop("dynamic_sampling", None)  # ours: trainers/sampling.py
+def generation_arguments(generation: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where completions come from: `mode` as TRL names it; every other key is TRL's own, without `vllm_`."""
+    mode = (generation or {}).get("mode", "transformers")
     if mode == "transformers":
-        return {"use_vllm": False, **given}
-    if mode in ("colocate", "server"):
-        sleep = {"vllm_enable_sleep_mode": True} if mode == "colocate" else {}
-        return {"use_vllm": True, "vllm_mode": mode, **sleep, **given}
-    raise SettingsError(f"generation.mode is {mode!r}; valid: transformers, colocate, server")
+        return {"use_vllm": False}
+    if mode not in ("colocate", "server"):
+        raise SettingsError(f"generation.mode is {mode!r}; valid: transformers, colocate, server")
+    given = {f"vllm_{key}": value for key, value in (generation or {}).items() if key not in OURS_IN_GENERATION}
+    # Beside the trainer on the same GPU, vLLM's memory is given back while gradients are computed.
+    sleep = {"vllm_enable_sleep_mode": True} if mode == "colocate" else {}
+    return {"use_vllm": True, "vllm_mode": mode, **sleep, **given}
 
 
 def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> tuple[int, ...]:

@@ -60,12 +60,12 @@ def test_an_unknown_deepspeed_name_lists_the_shipped_ones():
 
 
 def test_generation_modes():
-    assert settings.generation(None) == {"use_vllm": False}
-    assert settings.generation({"mode": "colocate", "vllm_gpu_memory_utilization": 0.4}) == {
+    assert settings.generation_arguments(None) == {"use_vllm": False}
+    assert settings.generation_arguments({"mode": "colocate", "gpu_memory_utilization": 0.4}) == {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_enable_sleep_mode": True,
         "vllm_gpu_memory_utilization": 0.4,
     }
     with pytest.raises(settings.SettingsError, match="transformers, colocate, server"):
-        settings.generation({"mode": "hf"})
+        settings.generation_arguments({"mode": "hf"})
