@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 # The name in a sweep -> the module. Modules are not named like the libraries they use.
@@ -70,6 +71,7 @@ class Completion:
     prompt_tokens: int | None
     completion_tokens: int
     failed: str = ""
+    too_long: bool = False  # it failed because the prompt does not fit the context
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,21 @@ class Engine(Protocol):
 def load(name: str, settings: EngineSettings) -> Engine:
     """The engine of that name with its model loaded; EngineError tells why not."""
     if name not in ENGINES:
-        raise EngineError(
-            f"engine.name: no engine {name!r}; there are: {', '.join(ENGINES)}", cause="engine_unknown"
-        )
+        raise EngineError(f"engine.name: no engine {name!r}; there are: {', '.join(ENGINES)}", cause="engine_unknown")
     module = importlib.import_module(f"evaluators.engines.{ENGINES[name]}")
     engine: Engine = module.load(settings)
     return engine
+
+
+def check_model_path(model: str) -> None:
+    """A local path has to be a model's folder: told before a library takes it for the id of a hub."""
+    if model.startswith(("/", "./", "../")) and not (Path(model) / "config.json").is_file():
+        raise EngineError(f"{model}: no model here (config.json is missing)", cause="model_missing")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for messages of one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def sample_seed(seed: int, benchmark: str, item: str, sample: int) -> int:
