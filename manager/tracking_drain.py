@@ -93,6 +93,8 @@ def _loop(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | No
             tracking = opened
             skip = _sent_elsewhere(plan)
             result = send_once(tracking, sweep.name, uri, active=not last, states={}, skip=skip)
+            if result.error:
+                tracking = None  # connect anew: the database may be another file by now
         if plan.job_id is None:
             write_record(plan.store, result)
         if last:
