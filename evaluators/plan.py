@@ -74,9 +74,7 @@ def read_task(entry: Mapping[str, Any], data_dir: Path | None) -> Task:
         raise Failed(f"benchmarks.{name}: there are no items in its test split", cause="data")
     ids = {item.id for item in items}
     if len(ids) != len(items):
-        raise Failed(
-            f"benchmarks.{name}: {len(items) - len(ids)} items share an id with another", cause="data"
-        )
+        raise Failed(f"benchmarks.{name}: {len(items) - len(ids)} items share an id with another", cause="data")
     return Task(benchmark, sampler, entry["domain"], entry.get("subdomain"), items)
 
 
@@ -94,9 +92,7 @@ def owed(tasks: Sequence[Task], seed: int, done: Mapping[str, Collection[Key]]) 
 
 def expected_tokens(task: Task) -> int:
     """How long an answer is expected to be: the benchmark's own `expected_tokens`, else the limit."""
-    return min(
-        task.sampler.max_tokens, int(getattr(task.benchmark, "expected_tokens", task.sampler.max_tokens))
-    )
+    return min(task.sampler.max_tokens, int(getattr(task.benchmark, "expected_tokens", task.sampler.max_tokens)))
 
 
 def shard(works: Sequence[Owed], rank: int, world_size: int) -> list[Owed]:

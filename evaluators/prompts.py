@@ -39,9 +39,7 @@ class Prompting:
             value = {"mode": value or Mode.CHAT}
         unknown = set(value) - {"mode", "thinking", "system"}
         if unknown:
-            raise UserError(
-                f"prompting: unknown {', '.join(sorted(unknown))}; there are: mode, thinking, system"
-            )
+            raise UserError(f"prompting: unknown {', '.join(sorted(unknown))}; there are: mode, thinking, system")
         mode = value.get("mode", Mode.CHAT)
         if mode not in list(Mode):
             raise UserError(f"prompting.mode: {mode!r} is not one of {', '.join(Mode)}")
@@ -90,9 +88,7 @@ def _joined(messages: Sequence[Mapping[str, str]]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def chat_prompt(
-    tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking: bool | None, model: str
-) -> Prompt:
+def chat_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking: bool | None, model: str) -> Prompt:
     """Through the chat template of a transformers tokenizer."""
     if not getattr(tokenizer, "chat_template", None):
         raise EngineError(
@@ -101,9 +97,7 @@ def chat_prompt(
             cause="no_chat_template",
         )
     options = {} if thinking is None else {"enable_thinking": thinking}
-    text: str = tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=True, **options
-    )
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **options)
     # The template wrote the special tokens already: a second BOS would change the answers.
     return Prompt(text, _ids(tokenizer, text, special=False), tuple(messages))
 

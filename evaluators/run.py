@@ -63,8 +63,8 @@ class Evaluation:
     def __init__(self, run: Run) -> None:
         self._run = run
         config = run.config
-        data_dir = config.get("data_dir")
-        self._data_dir = Path(data_dir) if data_dir else None
+        place = config.get("data_dir") or os.environ.get("MANAGER_DATA")
+        self._data_dir = Path(place) if place else None
         try:
             self._prompting = Prompting.parse(config.get("prompting"))
         except UserError as error:
@@ -97,9 +97,7 @@ class Evaluation:
         """Score what an earlier attempt generated, then generate and score the rest."""
         seeds = {work_key(work): work for work in self._owed()}
         if len(seeds) < self._total:
-            self._run.event(
-                "resumed", f"{self._total - len(seeds)} of {self._total} samples have their record"
-            )
+            self._run.event("resumed", f"{self._total - len(seeds)} of {self._total} samples have their record")
         for task in self._tasks:
             for completion in self._files.load_generated(task.name):
                 work = seeds.pop(completion.key, None)
@@ -136,10 +134,10 @@ class Evaluation:
             requests = self._requests(engine, works, pool, owing)
             for completion in engine.generate(requests, lambda: self._run.stop_requested):
                 work = owing.pop(completion.key)
-                if completion.failed:
-                    self._record(
-                        work, completion, Score(None, Outcome.ENGINE_FAILED, None, completion.failed)
-                    )
+                if completion.too_long:
+                    self._record(work, completion, Score(0.0, Outcome.TOO_LONG, None, completion.failed))
+                elif completion.failed:
+                    self._record(work, completion, Score(None, Outcome.ENGINE_FAILED, None, completion.failed))
                 else:
                     self._files.write_generated(completion)
                     self._submit(pool, work, completion)
@@ -153,8 +151,7 @@ class Evaluation:
     ) -> Iterator[Request]:
         """Requests as the engine has room for them; a prompt that does not fit is recorded as such."""
         prompters = {
-            task.name: Prompter.of(task.benchmark, self._prompting, engine, self._data_dir)
-            for task in self._tasks
+            task.name: Prompter.of(task.benchmark, self._prompting, engine, self._data_dir) for task in self._tasks
         }
         last: tuple[Owed, Any] | None = None
         for work in works:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from manager.cluster.backend import Backend, SchedulerView
 from manager.cluster.local import LocalBackend
@@ -12,6 +13,9 @@ from manager.environment import gpus
 from manager.errors import UserError
 from manager.job import Sweep
 from manager.store import Store
+
+if TYPE_CHECKING:
+    from manager.cluster.slurm import SlurmBackend
 
 
 def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> Backend:
@@ -24,7 +28,19 @@ def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -
             f"cluster {wanted!r} needs Slurm and there is no sbatch on PATH; run this on a login node, "
             "or name --cluster local"
         )
-    raise UserError("Slurm is not wired yet")
+    from manager.cluster.slurm import SlurmBackend
+    from manager.cluster.slurm_site import load_site
+
+    site = load_site(cluster, sweep.settings.get("cluster"))
+    return SlurmBackend(store, site, sweep.name, _max_parallel(sweep))
+
+
+def _max_parallel(sweep: Sweep) -> dict[str, int]:
+    """How many jobs of each stage may run at a time: one number for all stages, or one a stage."""
+    value = sweep.settings.get("max_parallel")
+    if isinstance(value, Mapping):
+        return {str(stage): int(number) for stage, number in value.items()}
+    return {} if value is None else {entry.stage: int(value) for entry in sweep.jobs}
 
 
 def _cluster_setting(sweep: Sweep) -> str | None:
@@ -38,13 +54,21 @@ def default_slots(gpu_count: int) -> int:
 
 
 def views(store: Store, sweep: Sweep, ids: Sequence[str]) -> Mapping[str, SchedulerView]:
-    """What the scheduler says of the sweep's jobs; nothing for sweeps that only ran on one machine."""
-    return {}
+    """What the scheduler says of these jobs; nothing for jobs that only ever ran on this machine."""
+    return _submitted_backend(store).observe(ids)
 
 
 def cancel_submitted(store: Store, ids: Sequence[str]) -> list[str]:
     """Tell the schedulers that hold these jobs to end them; returns the jobs that were told."""
-    return []
+    return _submitted_backend(store).cancel(ids)
+
+
+def _submitted_backend(store: Store) -> SlurmBackend:
+    """For what is in a queue already no site is needed: the store knows tokens, names and users."""
+    from manager.cluster.slurm import SlurmBackend
+    from manager.cluster.slurm_site import Site
+
+    return SlurmBackend(store, Site())
 
 
 __all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "views"]

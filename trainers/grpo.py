@@ -35,12 +35,11 @@ def main(run: Run) -> dict[str, Any]:
     path, revision = run.model_path()
     tokenizer = load_tokenizer(path, revision)
     judge = rewards.Judge(rewards.score_directly, frozenset({tokenizer.eos_token_id}))
-    reward_functions, weights = rewards.functions(config.get("reward"), judge)
-    args = config_class(kind)(deepspeed=zero, reward_weights=weights, **arguments)
+    args = config_class(kind)(deepspeed=zero, **arguments)
     callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
     trainer = trainer_class(kind)(
         model=path,
-        reward_funcs=reward_functions,
+        reward_funcs=rewards.functions(config.get("reward"), judge),
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,

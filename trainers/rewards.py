@@ -65,21 +65,21 @@ def correct() -> Part:
 PARTS: dict[str, Callable[..., Part]] = {"correct": correct}
 
 
-def resolve(setting: Any) -> list[tuple[str, float, Part]]:
-    """(name, weight, part) of `config.reward`: null, a name, one mapping, or `{parts: [...]}`."""
+def resolve(setting: Any) -> list[tuple[str, Part]]:
+    """(name, part) of `config.reward`: null, a name, a mapping with `name`, or a list of these."""
     if setting is None:
         setting = "correct"
     if isinstance(setting, str):
         setting = {"name": setting}
-    listed = setting["parts"] if "parts" in setting else [setting]
+    listed = [setting] if isinstance(setting, Mapping) else setting
     found = []
     for entry in listed:
         entry = {"name": entry} if isinstance(entry, str) else dict(entry)
-        name, weight = entry.pop("name", None), float(entry.pop("weight", 1.0))
+        name = entry.pop("name", None)
         if name not in PARTS:
             raise RewardError(f"reward: unknown name {name!r}; there are: {', '.join(sorted(PARTS))}")
         try:
-            found.append((name, weight, PARTS[name](**entry)))
+            found.append((name, PARTS[name](**entry)))
         except TypeError as error:
             raise RewardError(f"reward.{name}: {error}") from error
     return found
@@ -126,15 +126,14 @@ class Judge:
         columns["log_extra"]("tokens", [one.tokens for one in judged])
 
 
-def functions(setting: Any, judge: Judge) -> tuple[list[Callable[..., list[float | None]]], list[float]]:
-    """What TRL is given: one function a part, named for it, and their weights."""
-    made, weights = [], []
-    for name, weight, part in resolve(setting):
+def functions(setting: Any, judge: Judge) -> list[Callable[..., list[float | None]]]:
+    """What TRL is given: one function a part, named for it. Their weights are `grpo.reward_weights`."""
+    made = []
+    for name, part in resolve(setting):
 
         def reward(completions: list[Any], _part: Part = part, **columns: Any) -> list[float | None]:
             return _part(judge.judge(completions, columns))
 
         reward.__name__ = name
         made.append(reward)
-        weights.append(weight)
-    return made, weights
+    return made

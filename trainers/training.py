@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def load_tokenizer(path: str, revision: str | None, **kwargs: Any) -> Any:
     except OSError as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise Failed(
-            f"model: {path} could not be loaded{offline}: {str(error).splitlines()[0]}", cause="model_unreachable",
+            f"model: {path} could not be loaded{offline}: {str(error).splitlines()[0]}",
+            cause="model_unreachable",
             retryable=not offline,
         ) from error
     if not tokenizer.chat_template:
@@ -70,10 +72,8 @@ def train(trainer: Any, run: Run, callback: RunCallback, export_setting: Any) ->
     callback.trainer = trainer
     callback.set_exports(settings.export_steps(export_setting, total, callback.boundary))
     resume = find_state(run)
-    try:
+    with contextlib.suppress(AlreadyTrained):  # nothing was left to train; its export was done on the way
         trainer.train(resume_from_checkpoint=str(resume.path) if resume.path else None)
-    except AlreadyTrained:
-        pass  # nothing was left to train; its export was done on the way
     if callback.stopping and trainer.state.global_step < total:
         raise Stopped(f"{run.stop_reason or 'asked to stop'}; saved at step {trainer.state.global_step}")
     return {"last_step": trainer.state.global_step, "models": exported_steps(run), "metrics": callback.last}

@@ -88,8 +88,7 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
     trainers = {key: node.plain() for key, node in tables["trainers.yaml"].items()}
     catalog = Catalog(
         models={
-            name: _model(name, node, tables["models.yaml"], mistakes)
-            for name, node in tables["models.yaml"].items()
+            name: _model(name, node, tables["models.yaml"], mistakes) for name, node in tables["models.yaml"].items()
         },
         domains={name: _domain(name, node, mistakes) for name, node in tables["domains.yaml"].items()},
         suites={name: _suite(name, node, mistakes) for name, node in tables["suites.yaml"].items()},
@@ -154,9 +153,7 @@ def _domain(name: str, node: Node, mistakes: Mistakes) -> dict[str, Any]:
     if sources is None or not isinstance(sources.value, list) or not sources.value:
         mistakes.add(node.place, name, "a domain has a list of sources")
         return row
-    row["sources"] = [
-        _source((name, "sources", number), child, mistakes) for number, child in enumerate(sources.value)
-    ]
+    row["sources"] = [_source((name, "sources", number), child, mistakes) for number, child in enumerate(sources.value)]
     return row
 
 

@@ -94,7 +94,9 @@ def sweep(
 
         raise typer.Exit(run_here(here, sweep_, backend))
     from manager.cli.slurm_sweep import submit
+    from manager.cluster.slurm import SlurmBackend
 
+    assert isinstance(backend, SlurmBackend)
     raise typer.Exit(submit(here, sweep_, backend))
 
 
