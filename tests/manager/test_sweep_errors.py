@@ -248,6 +248,16 @@ def test_a_mistake_in_a_matrix_value_is_told_once_where_it_is_written(tmp_path: 
     assert line.startswith("sweep.yaml:3: matrix.base[1]: 'no-such-model': unknown model")
 
 
+def test_a_mistake_for_every_combination_is_told_a_few_times(tmp_path: Path) -> None:
+    text = f"""
+        matrix: {{seed: [{", ".join(map(str, range(1000)))}]}}
+        stages: {{e: {{kind: evaluate, model: fino1-8b, suite: mini, seed: "x${{seed}}"}}}}
+    """
+    found = mistakes(tmp_path, text)
+    assert found[0] == "sweep.yaml:3: stages.e.seed: expected a whole number, not 'x0'"
+    assert found[5:] == ["sweep.yaml:3: stages.e.seed: and 995 more for other combinations"]
+
+
 def test_nothing_is_left_of_the_matrix(tmp_path: Path) -> None:
     text = """
         matrix: {seed: [0, 1]}
