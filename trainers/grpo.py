@@ -28,6 +28,7 @@ def main(run: Run) -> dict[str, Any]:
     from datasets import Dataset
 
     from trainers.callbacks import RunCallback
+    from trainers.completions import CompletionTable
     from trainers.policy import config_class, trainer_class
     from trainers.training import load_tokenizer, states_folder, train
 
@@ -48,6 +49,7 @@ def main(run: Run) -> dict[str, Any]:
         processing_class=tokenizer,
         callbacks=[callback],
     )
+    trainer.table = CompletionTable(run)
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
     try:
         return train(trainer, run, callback, config.get("export_steps"))

@@ -28,9 +28,9 @@ def main(run: Run) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     from trainers.callbacks import RunCallback
-    from trainers.training import Quiet, states_folder, train
+    from trainers.training import RunTrainer, states_folder, train
 
-    class Trainer(Quiet, SFTTrainer):  # type: ignore[misc]
+    class Trainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
         pass
 
     args = SFTConfig(deepspeed=zero, dataset_kwargs={"skip_prepare_dataset": True}, **arguments)
