@@ -134,7 +134,9 @@ class Evaluation:
             requests = self._requests(engine, works, pool, owing)
             for completion in engine.generate(requests, lambda: self._run.stop_requested):
                 work = owing.pop(completion.key)
-                if completion.failed:
+                if completion.too_long:
+                    self._record(work, completion, Score(0.0, Outcome.TOO_LONG, None, completion.failed))
+                elif completion.failed:
                     self._record(work, completion, Score(None, Outcome.ENGINE_FAILED, None, completion.failed))
                 else:
                     self._files.write_generated(completion)

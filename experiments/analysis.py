@@ -33,10 +33,7 @@ from experiments.transfer import (
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as mappings; whatever is undefined is None."""
     return [
-        {
-            str(k): (None if v is pd.NA or (isinstance(v, float) and not np.isfinite(v)) else v)
-            for k, v in row.items()
-        }
+        {str(k): (None if v is pd.NA or (isinstance(v, float) and not np.isfinite(v)) else v) for k, v in row.items()}
         for row in table.to_dict("records")
     ]
 
@@ -185,9 +182,7 @@ def odds(comparison: Comparison, found: Sequence[Arm], settings: Settings) -> pd
     return table
 
 
-def _odds_row(
-    comparison: Comparison, arm: Arm, indexes: Sequence[int], level: float
-) -> dict[str, Any] | None:
+def _odds_row(comparison: Comparison, arm: Arm, indexes: Sequence[int], level: float) -> dict[str, Any] | None:
     units = list(arm.units)
     tables, parts = [], []
     n_items = 0

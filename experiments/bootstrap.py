@@ -111,9 +111,7 @@ def estimate(
         draw = values[index] + draws[index] + _seed_draws(seeds, replicates, seed, picks)
         counts = _counts(estimand.weights, comparison, runs)
         value = float(values[index])
-        results.append(
-            _finish(estimand.labels, value, draw, variances[index], seeds, counts, level, keep_draws)
-        )
+        results.append(_finish(estimand.labels, value, draw, variances[index], seeds, counts, level, keep_draws))
     return results
 
 
@@ -164,9 +162,7 @@ def _item_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> list[
     parts: list[list[tuple[float, int]]] = [[] for _ in range(coefficients.shape[0])]
     for column, benchmark in enumerate(benchmarks):
         with np.errstate(invalid="ignore", divide="ignore"):
-            influence = np.where(
-                benchmark.mask, (benchmark.difference - benchmark.delta) / benchmark.n_items, 0.0
-            )
+            influence = np.where(benchmark.mask, (benchmark.difference - benchmark.delta) / benchmark.n_items, 0.0)
         rows = np.flatnonzero(benchmark.mask.any(axis=1))
         influence = influence[rows]
         weights = coefficients[:, :, column]
@@ -188,9 +184,7 @@ def _by_stratum(runs: Sequence[str], strata: Sequence[str]) -> dict[str, list[ND
     return {name: [np.array(units) for units in by_run.values()] for name, by_run in found.items()}
 
 
-def _seeds(
-    weights: Floats, deltas: Floats, by_stratum: Mapping[str, list[NDArray[np.int64]]]
-) -> list[_Seeds]:
+def _seeds(weights: Floats, deltas: Floats, by_stratum: Mapping[str, list[NDArray[np.int64]]]) -> list[_Seeds]:
     """The spread of the runs in every stratum that the estimand weighs."""
     out = []
     for name, runs in by_stratum.items():

@@ -79,9 +79,7 @@ class Paired:
     def rate(self, arm: str) -> Floats:
         """pass@1 by unit on the common items: the mean over items of the mean over samples."""
         total, count = (
-            (self.trained_sum, self.trained_count)
-            if arm == "trained"
-            else (self.control_sum, self.control_count)
+            (self.trained_sum, self.trained_count) if arm == "trained" else (self.control_sum, self.control_count)
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.where(self.mask, total / count, 0.0).sum(axis=0) / self.n_items)
@@ -184,9 +182,7 @@ def _split(value: object) -> tuple[str, ...]:
     return tuple(part for part in str(value).split("+") if part)
 
 
-def _pair(
-    name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str], notes: list[str]
-) -> Paired | None:
+def _pair(name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str], notes: list[str]) -> Paired | None:
     """Sums and counts, items × units; None where no unit has a control on this benchmark."""
     item_codes, items = pd.factorize(rows["item"].astype(object), sort=True)
     model_codes, models = pd.factorize(rows["model"].astype(object))

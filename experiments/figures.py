@@ -95,9 +95,7 @@ def _plain(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def _mark(
-    drawing: Drawing, axes: Axes, row: Mapping[str, float | None], y: float, side: str, tip: str
-) -> None:
+def _mark(drawing: Drawing, axes: Axes, row: Mapping[str, float | None], y: float, side: str, tip: str) -> None:
     value, low, high = row["value"], row["low"], row["high"]
     if value is None or not np.isfinite(value):
         axes.text(0.01, y, "–", transform=axes.get_yaxis_transform(), va="center", color=GREY)
@@ -143,9 +141,7 @@ def transfer(analysis: Analysis, narrow: bool) -> Drawing | None:
     return drawing
 
 
-def _odds_panel(
-    drawing: Drawing, axes: Axes, analysis: Analysis, labels: Sequence[str], names: Sequence[str]
-) -> None:
+def _odds_panel(drawing: Drawing, axes: Axes, analysis: Analysis, labels: Sequence[str], names: Sequence[str]) -> None:
     axes.set_xscale("log")
     table = analysis.tables["odds"]
     if table.empty:
@@ -289,8 +285,7 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
     "benchmarks": (
         benchmarks,
         "By benchmark",
-        "Change of pass@1 on each benchmark with its interval; filled circles lie inside "
-        "the training domain.",
+        "Change of pass@1 on each benchmark with its interval; filled circles lie inside the training domain.",
     ),
 }
 
@@ -306,9 +301,7 @@ def draw(name: str, analysis: Analysis) -> FigureFile | None:
             return None
         picture = io.BytesIO()
         wide.figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
-        return FigureFile(
-            name, title, caption, _svg(wide, f"{name}-w"), _svg(narrow, f"{name}-n"), picture.getvalue()
-        )
+        return FigureFile(name, title, caption, _svg(wide, f"{name}-w"), _svg(narrow, f"{name}-n"), picture.getvalue())
 
 
 def _svg(drawing: Drawing, prefix: str) -> str:

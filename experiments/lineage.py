@@ -105,7 +105,8 @@ def algorithm(job: Job) -> str:
         return trainer
     if settings.get("importance_sampling_level") == "sequence":
         return "gspo"
-    return str(settings.get("loss_type", trainer))
+    # Not written down: the library chose. "grpo" would be wrong, its default is another loss type.
+    return str(settings.get("loss_type", "default loss"))
 
 
 def reward_name(job: Job) -> str:
@@ -115,16 +116,12 @@ def reward_name(job: Job) -> str:
     if isinstance(reward, str):
         return reward
     if isinstance(reward, Mapping):
-        extra = [
-            f"{k}={v}" for k, v in reward.items() if k not in ("name", "kind") and not isinstance(v, dict)
-        ]
+        extra = [f"{k}={v}" for k, v in reward.items() if k not in ("name", "kind") and not isinstance(v, dict)]
         return " ".join([str(reward.get("name") or reward.get("kind") or "reward"), *extra])
     return "+".join(r if isinstance(r, str) else str(r.get("name", "reward")) for r in reward)
 
 
-def subject(
-    job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mapping[str, Pair] | None = None
-) -> Subject:
+def subject(job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mapping[str, Pair] | None = None) -> Subject:
     """What the evaluation job `job` judges. `jobs` holds every job that it descends from."""
     identity, name = model_identity(job, last_step), model_name(job, jobs)
     model = job.config["model"]

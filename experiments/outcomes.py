@@ -240,6 +240,5 @@ def require_rows(frame: pd.DataFrame, sweep: str) -> None:
     """Told in one line where there is nothing to report yet."""
     if frame.empty:
         raise UserError(
-            f"sweep {sweep!r}: no outcomes yet, so there is nothing to report; `manager status {sweep}` "
-            "shows what runs"
+            f"sweep {sweep!r}: no outcomes yet, so there is nothing to report; `manager status {sweep}` shows what runs"
         )

@@ -54,9 +54,7 @@ def verdict(estimate: Estimate, p: float | None, margin: float, level: float) ->
     return Verdict.EQUIVALENT if equivalent < 1 - level else Verdict.OPEN
 
 
-def needed(
-    estimate: Estimate, *, target: float, arms: int = 1, power: float = 0.8, level: float = 0.95
-) -> Needed:
+def needed(estimate: Estimate, *, target: float, arms: int = 1, power: float = 0.8, level: float = 0.95) -> Needed:
     """The detectable change now, and the seeds or items for a change of `target`.
 
     Variances scale as 1 / seeds and 1 / items; more seeds also give more degrees of freedom. `arms` is the

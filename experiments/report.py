@@ -26,7 +26,7 @@ from experiments.tables import to_html, to_latex
 from experiments.transfer import Settings
 from experiments.versions import software
 from manager.atomic import write_json, write_text
-from manager.job import Job
+from manager.job import Kind
 from manager.store import Store
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def main(run: Run) -> dict[str, Any]:
     from experiments.terminal import terminal_text  # it shows this module's result
 
     config = run.config
-    found: list[tuple[str, Mapping[str, Any], Job]] = [
-        (entry["stage"], {}, run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]
-    ]
+    needed = [(entry["stage"], run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]]
+    none: Mapping[str, Any] = {}
+    found = [(stage, none, job) for stage, job in needed if job.kind == Kind.EVALUATE]
     made = make_source(store, "", config.get("study"), found, config.get("settings") or {})
     folder = run.path / "artifacts" / "report"
     result = write(made, folder)
@@ -130,21 +130,15 @@ def _page(
     made: Source,
 ) -> str:
     body = [
-        _section(
-            "Findings", f'<ul class="findings">{"".join(f"<li>{html.escape(s)}</li>" for s in said)}</ul>'
-        ),
-        _section(
-            "Figures", "".join(_figure(figure) for figure in drawn) or "<p>No figure can be drawn yet.</p>"
-        ),
+        _section("Findings", f'<ul class="findings">{"".join(f"<li>{html.escape(s)}</li>" for s in said)}</ul>'),
+        _section("Figures", "".join(_figure(figure) for figure in drawn) or "<p>No figure can be drawn yet.</p>"),
         _section("Tables", _tables(analysis)),
         _section("Missing and left out", _missing(analysis)),
         _section(
             "Data",
             to_html(analysis.tables["data"], [str(c) for c in analysis.tables["data"] if c != "condition"]),
         ),
-        _section(
-            "Methods", "".join(f"<p>{html.escape(p)}</p>" for p in methods(analysis.study, analysis.settings))
-        ),
+        _section("Methods", "".join(f"<p>{html.escape(p)}</p>" for p in methods(analysis.study, analysis.settings))),
         _section("Software", to_html(versions, list(versions.columns))),
     ]
     if made.text:
@@ -189,9 +183,7 @@ def _facts(analysis: Analysis) -> str:
         "samples": int(data["n_samples"].sum()) if len(data) else 0,
         "evaluations not finished": len(analysis.tables["missing"]),
     }
-    return "".join(
-        f"<li><b>{value:,}</b><span>{html.escape(name)}</span></li>" for name, value in numbers.items()
-    )
+    return "".join(f"<li><b>{value:,}</b><span>{html.escape(name)}</span></li>" for name, value in numbers.items())
 
 
 def _tables(analysis: Analysis) -> str:
@@ -213,9 +205,7 @@ def _tables(analysis: Analysis) -> str:
     answers = analysis.tables["answers"]
     ended = to_html(answers, list(answers.columns))
     parts.append(f"<details><summary>How the answers ended</summary>{ended}</details>")
-    parts.append(
-        "<p>All tables lie as CSV and LaTeX in the folder <code>tables</code> beside this report.</p>"
-    )
+    parts.append("<p>All tables lie as CSV and LaTeX in the folder <code>tables</code> beside this report.</p>")
     return "".join(parts)
 
 
@@ -225,7 +215,5 @@ def _missing(analysis: Analysis) -> str:
     if len(missing):
         parts.append("<p>Evaluations that are not finished:</p>" + to_html(missing, list(missing.columns)))
     if not parts:
-        parts.append(
-            "<p>Nothing: every evaluation of the sweep is finished, and every sample has a score.</p>"
-        )
+        parts.append("<p>Nothing: every evaluation of the sweep is finished, and every sample has a score.</p>")
     return "".join(parts)

@@ -61,9 +61,7 @@ def to_html(table: pd.DataFrame, columns: Sequence[str], *, mark: str | None = N
     body = []
     for record in table.to_dict("records"):
         tint = ' class="inside"' if mark is not None and record.get(mark) is True else ""
-        cells = "".join(
-            f"<td{'' if c in numeric else _TEXT}>{html.escape(cell(c, record[c]))}</td>" for c in present
-        )
+        cells = "".join(f"<td{'' if c in numeric else _TEXT}>{html.escape(cell(c, record[c]))}</td>" for c in present)
         body.append(f"<tr{tint}>{cells}</tr>")
     rows = "".join(body)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -85,11 +83,7 @@ def to_latex(table: pd.DataFrame, columns: Sequence[str], caption: str) -> str:
     rows = " \\\\\n".join(lines)
     return (
         "\\begin{table}\n\\caption{" + _latex(caption) + "}\n\\begin{tabular}{" + "l" * len(present) + "}\n"
-        "\\toprule\n"
-        + head
-        + " \\\\\n\\midrule\n"
-        + rows
-        + " \\\\\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+        "\\toprule\n" + head + " \\\\\n\\midrule\n" + rows + " \\\\\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
 
 

@@ -48,6 +48,10 @@ REFUSED = frozenset(
     }
 )
 
+# The database files that this process has opened, and which file it was.
+_opened: dict[Path, int | None] = {}
+_spellings: dict[Path, int] = {}
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -94,6 +98,31 @@ class StoredRun:
     metrics: tuple[str, ...] = ()
 
 
+def database_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _fresh_spelling(uri: str, path: Path | None) -> str:
+    """The URI under which MLflow opens the file that is there now.
+
+    MLflow keeps its connections to a URI until the process ends, also when the file was deleted and made
+    anew; under another spelling of the path it opens the new one.
+    """
+    if path is None:
+        return uri
+    if path in _opened and _opened[path] != _inode(path):
+        del _opened[path]
+        _spellings[path] = _spellings.get(path, 0) + 1
+    return f"sqlite:///{path.parent}/{'./' * _spellings.get(path, 0)}{path.name}"
+
+
 class TrackingClient:
     """One tracking store."""
 
@@ -105,7 +134,24 @@ class TrackingClient:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
-        self._client = MlflowClient(tracking_uri=uri)
+        self._file = database_file(uri)
+        spelled = _fresh_spelling(uri, self._file)
+        if self._file is not None:
+            _opened[self._file] = _inode(self._file)  # also where opening it fails
+        self._client = MlflowClient(tracking_uri=spelled)
+        if self._file is not None:
+            self._inode = _opened[self._file] = _inode(self._file)
+
+    @property
+    def api(self) -> MlflowClient:
+        """MLflow's own client of this store."""
+        return self._client
+
+    @_translated
+    def check_file(self) -> None:
+        """Fail if the database file is another one by now: what is written would go nowhere."""
+        if self._file is not None and _inode(self._file) != self._inode:
+            raise TrackingError(f"{self._file} was deleted or replaced", temporary=True)
 
     @property
     def is_server(self) -> bool:

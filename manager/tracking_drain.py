@@ -57,6 +57,7 @@ class DrainPlan:
 
 def drain(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | None = None) -> SyncResult:
     """Send until told to stop or the parent process is gone; then once more. Returns the last result."""
+    _read(plan)  # a sweep that is not there is told before anything is made
     path = plan.store.sweep_dir(plan.sweep_name) / LOCK
     if plan.job_id is not None:
         folder = plan.store.sweep_dir(plan.sweep_name) / JOB_LOCKS
@@ -93,12 +94,14 @@ def _loop(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | No
             tracking = opened
             skip = _sent_elsewhere(plan)
             result = send_once(tracking, sweep.name, uri, active=not last, states={}, skip=skip)
+            if result.error:
+                tracking = None  # connect anew: the database may be another file by now
         if plan.job_id is None:
             write_record(plan.store, result)
         if last:
             return result
         failures = failures + 1 if result.error else 0
-        pause = max(plan.interval_s, (time.monotonic() - began) * (1 / DUTY - 1))
+        pause = max(plan.interval_s, result.seconds * (1 / DUTY - 1))
         _wait(min(MAX_PAUSE_S, pause * 2.0**failures), stop, parent)
 
 
@@ -161,6 +164,8 @@ def main(arguments: list[str] | None = None) -> int:
         stop.set()
 
     signal.signal(signal.SIGTERM, told)
+    # Whoever starts this process may block the signal until here, so that none comes too early.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Ctrl-C in the foreground goes to the manager, whose end ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)

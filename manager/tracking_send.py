@@ -89,6 +89,7 @@ class Context:
     experiment_id: str
     sweep_name: str
     jobs: Mapping[str, Job]
+    names: Mapping[str, str]  # job id -> run name
     parents: Mapping[str, str]  # stage -> run id
     partial: bool = False  # evaluations of other jobs are not known here, but may be on the run
 
@@ -120,7 +121,9 @@ def _digest(value: Any) -> str:
 
 
 def wanted(context: Context, observed: Observed, mirrored: Points) -> Wanted:
-    look = shown(observed.facts, context.sweep_name, context.jobs, str(observed.run.path))
+    job_id = observed.facts.entry.job.id
+    name = context.names.get(job_id, observed.facts.entry.title)
+    look = shown(observed.facts, name, context.sweep_name, context.jobs, str(observed.run.path))
     tags = dict(look.tags)
     parent = context.parents.get(observed.facts.entry.stage)
     if parent is not None:
@@ -334,6 +337,8 @@ def _send_params(context: Context, run: StoredRun, params: Params) -> None:
 def _finish(context: Context, want: Wanted, memory: Memory, fingerprint: str) -> Sent:
     """Status, then artifacts, then tags with the mark that all of it is there."""
     look, run, client = want.shown, memory.run, context.client
+    if context.partial:
+        look = replace(look, name=run.name)  # the name depends on the whole sweep, which is not known here
     if (run.status, run.name) != (look.status.value, look.name) or (
         look.end_ms is not None and run.end_ms != look.end_ms
     ):

@@ -22,7 +22,7 @@ from manager.tracking_journal import read_tail
 from manager.tracking_lineage import mirrors
 from manager.tracking_observe import Observed, observe
 from manager.tracking_parents import send_stage, send_sweep
-from manager.tracking_projection import Points, RunStatus, evaluation_points, mirrored, status_of
+from manager.tracking_projection import Points, RunStatus, evaluation_points, mirrored, run_names, status_of
 from manager.tracking_send import (
     ARTIFACTS_TAG,
     DRAFT,
@@ -79,6 +79,7 @@ class SweepTracking:
         self._sweep = sweep
         self._mirrors = mirrors(sweep)
         self._jobs = {entry.job.id: entry.job for entry in sweep.jobs}
+        self._names = run_names(sweep.jobs) if self._only is None else {}
 
     def forget(self) -> None:
         """Ask the store again what it has."""
@@ -106,6 +107,7 @@ class SweepTracking:
             raise
 
     def _send(self, active: bool, states: Mapping[str, State], skip: Callable[[str], bool]) -> Sent:
+        self._client.check_file()
         self._observe(states)
         sent = Sent()
         if self._experiment_id is None:
@@ -267,13 +269,16 @@ class SweepTracking:
 
     def _context(self) -> Context:
         assert self._experiment_id is not None
-        parents = {
-            key.removeprefix("stage/"): run.id
-            for key, run in self._parents.items()
-            if key.startswith("stage/")
-        }
-        partial = self._only is not None
-        return Context(self._client, self._experiment_id, self._sweep.name, self._jobs, parents, partial)
+        stages = ((key.partition("stage/"), run) for key, run in self._parents.items())
+        return Context(
+            client=self._client,
+            experiment_id=self._experiment_id,
+            sweep_name=self._sweep.name,
+            jobs=self._jobs,
+            names=self._names,
+            parents={stage: run.id for (_, found, stage), run in stages if found},
+            partial=self._only is not None,
+        )
 
     def _send_jobs(self, todo: Sequence[Observed]) -> Sent:
         from manager.tracking_client import TrackingError

@@ -26,8 +26,9 @@ from evaluators.guard import Guard
 from evaluators.memory import check_fits
 from evaluators.prompts import chat_prompt, plain_prompt
 
-# How many requests vLLM holds at a time: more than it can run at once, few enough for memory and a quick stop.
-WINDOW = 4096
+# How many requests vLLM holds at a time, for each it can run at once: never idle, and little is held by one
+# replica at the end while another has nothing to do.
+WINDOW = 2
 CPU_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: nothing can outlive it
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; unset it takes nearly all memory
@@ -81,6 +82,7 @@ class VllmEngine:
         self._llm, self._vllm, self._name, self._guard = llm, vllm, name, guard
         self._tokenizer = llm.get_tokenizer()
         self.context_tokens: int | None = llm.model_config.max_model_len
+        self._window = WINDOW * llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self._count = 0
 
     def chat(self, messages: Sequence[Mapping[str, str]], thinking: bool | None) -> Prompt:
@@ -94,7 +96,7 @@ class VllmEngine:
         more = True
         engine = self._llm.llm_engine
         while True:
-            while more and len(running) < WINDOW:
+            while more and len(running) < self._window:
                 request = next(requests, None)
                 if request is None:
                     more = False

@@ -16,11 +16,11 @@ class Place:
     """Where something is written: a line of a file, or an override on the command line."""
 
     file: str
-    line: int = 0  # 0: an override; `file` then holds its text
+    line: int  # at most 0: an override; `file` then holds its text and -line is its number
 
     @property
     def is_override(self) -> bool:
-        return self.line == 0
+        return self.line <= 0
 
     def __str__(self) -> str:
         return f"command line: {self.file}" if self.is_override else f"{self.file}:{self.line}"
@@ -34,11 +34,7 @@ class Mistake:
 
     def __str__(self) -> str:
         said = self.place.is_override and self.place.file.partition("=")[0].strip() == self.key
-        return (
-            f"{self.place}: {self.message}"
-            if said or not self.key
-            else f"{self.place}: {self.key}: {self.message}"
-        )
+        return f"{self.place}: {self.message}" if said or not self.key else f"{self.place}: {self.key}: {self.message}"
 
 
 class SweepErrors(UserError):
@@ -65,10 +61,10 @@ class Mistakes:
     def raise_if_any(self) -> None:
         """Tell all of them, in the order of the files and lines; the command line last."""
         if self.found:
-            files = {place.file: None for place in (mistake.place for mistake in self.found)}
+            files = dict.fromkeys(mistake.place.file for mistake in self.found if not mistake.place.is_override)
             order = {file: number for number, file in enumerate(files)}
             raise SweepErrors(
-                sorted(self.found, key=lambda m: (m.place.is_override, order[m.place.file], m.place.line))
+                sorted(self.found, key=lambda m: (order.get(m.place.file, len(order)), abs(m.place.line)))
             )
 
 
