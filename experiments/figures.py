@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from experiments.analysis import Analysis, records
+from experiments.analysis import Analysis
+from experiments.effects import records
 from experiments.transfer import GAP, ID, OOD
 
 COLOURS = {ID: "#0072B2", OOD: "#D55E00", GAP: "#000000"}

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.analysis import Analysis, records
+from experiments.analysis import Analysis
+from experiments.effects import records
 from experiments.figures import interval, points, varying
 from experiments.power import Verdict
 from experiments.transfer import GAP, ID, OOD

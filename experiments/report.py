@@ -72,8 +72,8 @@ def build(store: Store, sweep_name: str, out_dir: Path) -> ReportResult:
 def write(made: Source, folder: Path) -> ReportResult:
     """Analyse, draw and write everything; report.html comes last, so that it is there only when all is."""
     study = studies.get(made.study or DEFAULT_STUDY)
-    settings = Settings.of(made.settings)
-    analysis = analyse(made, table(made), study, settings)
+    settings = Settings.of({key: value for key, value in made.settings.items() if key != "pairs"})
+    analysis = analyse(made, table(made, reasoning_items=settings.reasoning_items), study, settings)
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     drawn = [figure for name in study.parts if name in TITLES and (figure := draw(name, analysis))]
