@@ -7,6 +7,6 @@ STUDY = Study(
     title="Cascade study",
     question="A model is trained on one domain after another. What does each stage add, and what does it "
     "take from the domains before it?",
-    parts=("cells", "stages", "transfer", "benchmarks"),
+    parts=("stages", "cells", "transfer", "benchmarks"),
     control="root",
 )
