@@ -32,15 +32,7 @@ def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -
     from manager.cluster.slurm_site import load_site
 
     site = load_site(cluster, sweep.settings.get("cluster"))
-    return SlurmBackend(store, site, sweep.name, _max_parallel(sweep))
-
-
-def _max_parallel(sweep: Sweep) -> dict[str, int]:
-    """How many jobs of each stage may run at a time: one number for all stages, or one a stage."""
-    value = sweep.settings.get("max_parallel")
-    if isinstance(value, Mapping):
-        return {str(stage): int(number) for stage, number in value.items()}
-    return {} if value is None else {entry.stage: int(value) for entry in sweep.jobs}
+    return SlurmBackend(store, site, sweep.name)
 
 
 def _cluster_setting(sweep: Sweep) -> str | None:
