@@ -98,7 +98,7 @@ def sweep(
     from manager.cluster.slurm import SlurmBackend
 
     assert isinstance(backend, SlurmBackend)
-    raise typer.Exit(submit(here, sweep_, cluster))
+    raise typer.Exit(submit(here, sweep_, backend))
 
 
 def status(
