@@ -104,6 +104,10 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
         trainer_values={key: tuple(values) for key, values in trainers["values"].items()},
         trainer_refused=trainers["refused"],
     )
+    for name, row in catalog.domains.items():
+        if row.get("decontaminate", "all16") not in catalog.suites:
+            why = unknown("suite", row["decontaminate"], catalog.suites)
+            mistakes.add(tables["domains.yaml"][name].place, (name, "decontaminate"), why)
     mistakes.raise_if_any()
     return catalog
 
