@@ -41,6 +41,7 @@ from manager.cluster.slurm_view import Evidence, parents_in_queue, unlisted, vie
 from manager.errors import UserError
 from manager.job import SweepJob
 from manager.observe import file_server_time
+from manager.remedy import bad_nodes
 from manager.snapshot import take_snapshot
 from manager.store import Store
 
@@ -58,13 +59,10 @@ class SlurmBackend:
 
     name = "slurm"
 
-    def __init__(
-        self, store: Store, site: Site, sweep: str = "sweep", max_parallel: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, store: Store, site: Site, sweep: str = "sweep") -> None:
         self._store = store
         self._site = site
         self._sweep = sweep
-        self._max_parallel = dict(max_parallel or {})
         self.left_out: tuple[SweepJob, ...] = ()  # of the last submit: the queue had no room for them
         self.limits: Limits | None = None
 
@@ -139,7 +137,7 @@ class SlurmBackend:
             fitting = fit_queue(todo, self._room(limits), set(live))
             chosen = {entry.job.id for entry in fitting}
             self.left_out = tuple(entry for entry in todo if entry.job.id not in chosen)
-            chunks = plan_arrays(fitting, live, limits.max_array, self._max_parallel)
+            chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel)
             return self._submit_chunks(chunks, arrays=limits.max_array > 0)
 
     def _submit_chunks(self, chunks: Sequence[Chunk], *, arrays: bool) -> list[Submission]:
@@ -187,6 +185,7 @@ class SlurmBackend:
             code=code,
             array=chunk.array if arrays else None,
             dependency=dependency,
+            exclude=tuple(bad_nodes(self._store.root)),
         )
 
     def _sbatch(self, token: str, path: Path, without: Sequence[str], chunk: Chunk) -> str:
@@ -325,7 +324,7 @@ class SlurmBackend:
         live = {each: ParentTask(Source(None, array), index)
                 for each, (array, index) in parents_in_queue(seen).items()}  # fmt: skip
         limits = self._read_limits()
-        chunks = plan_arrays(entries, live, limits.max_array, self._max_parallel)
+        chunks = plan_arrays(entries, live, limits.max_array, self._site.max_parallel)
         names = {chunk.number: f"ID{chunk.number + 1}" for chunk in chunks}
         code = self._store.root / "code" / "SNAPSHOT"
         result = []

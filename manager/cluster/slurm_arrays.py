@@ -112,10 +112,11 @@ def plan_arrays(
     entries: Sequence[SweepJob],
     parents: Mapping[str, ParentTask],
     max_array: int,
-    max_parallel: Mapping[str, int] | None = None,
+    max_parallel: int | None = None,
 ) -> list[Chunk]:
     """The arrays to submit, in an order in which every array comes after those it depends on.
 
+    `max_parallel` bounds each stage, unless its resources.slurm has an `array_parallelism` of its own.
     `parents`: needed jobs that are already in the queue. A need that is neither there nor among the
     entries is over, and is not named: the job itself looks for its result when it starts.
     """
@@ -130,7 +131,7 @@ def plan_arrays(
         first = len(plan.chunks)
         for same in shapes.values():
             plan.add(stage, same)
-        _throttle(plan.chunks[first:], (max_parallel or {}).get(stage))
+        _throttle(plan.chunks[first:], members[0].job.resources.slurm.get("array_parallelism", max_parallel))
     return plan.chunks
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from submitit.core.utils import DelayedSubmission
 from submitit.slurm import slurm as submitit_slurm
 
+from manager.cluster.slurm_after import REQUEUE, REQUEUE_ELSEWHERE
 from manager.cluster.slurm_site import Container, Site
 from manager.cluster.slurm_task import ArrayWork
 from manager.errors import UserError
@@ -174,6 +175,7 @@ def _teardown(request: ScriptRequest, site: Site) -> list[str]:
     The exit code stays that of the tasks: what depends on this job goes by it.
     """
     store, token = shlex.quote(str(request.folder.parents[1])), request.token
+    avoid = ",".join([*filter(None, [site.exclude, *request.exclude]), "$SLURMD_NODENAME"])
     after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
     return [
         "code=$?",
@@ -181,10 +183,12 @@ def _teardown(request: ScriptRequest, site: Site) -> list[str]:
         "for pause in 1 5 10 20 40 0; do",
         "  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause",
         "done",
-        f'if printf %s "$told" | {after}; then',
+        f'printf %s "$told" | {after}; verdict=$?',
+        f"if [ $verdict -eq {REQUEUE} ] || [ $verdict -eq {REQUEUE_ELSEWHERE} ]; then",
         "  for pause in 1 5 10 20 40 0; do",
         "    scontrol requeue $SLURM_JOB_ID && break; sleep $pause",
         "  done",
+        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid=$SLURM_JOB_ID excnodelist={avoid}",
         "fi",
         "exit $code",
     ]
