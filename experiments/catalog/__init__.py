@@ -78,7 +78,7 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
 
 
 def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
-    """The catalogue with the rows of these folders over it; all mistakes in rows are told, as `SweepErrors`."""
+    """The catalogue with the rows of these folders over it; all mistakes are told, as `SweepErrors`."""
     mistakes = Mistakes()
     tables: dict[str, dict[str, Node]] = {name: {} for name in FILES}
     for folder in (HERE, *extra_dirs):
@@ -88,8 +88,7 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
     trainers = {key: node.plain() for key, node in tables["trainers.yaml"].items()}
     catalog = Catalog(
         models={
-            name: _model(name, node, tables["models.yaml"], mistakes)
-            for name, node in tables["models.yaml"].items()
+            name: _model(name, node, tables["models.yaml"], mistakes) for name, node in tables["models.yaml"].items()
         },
         domains={name: _domain(name, node, mistakes) for name, node in tables["domains.yaml"].items()},
         suites={name: _suite(name, node, mistakes) for name, node in tables["suites.yaml"].items()},
@@ -135,6 +134,8 @@ def _pinned(row: dict[str, Any]) -> dict[str, Any]:
 
 def _model(name: str, node: Node, models: Mapping[str, Node], mistakes: Mistakes) -> dict[str, Any]:
     row = _pinned(_row(name, node, MODEL_KEYS, mistakes))
+    if not isinstance(node.value, dict):
+        return row
     if ("hub" in row) == ("scratch" in row):
         mistakes.add(node.place, name, "a model has either hub and revision, or scratch")
     elif "hub" in row and "revision" not in row:
@@ -152,9 +153,7 @@ def _domain(name: str, node: Node, mistakes: Mistakes) -> dict[str, Any]:
     if sources is None or not isinstance(sources.value, list) or not sources.value:
         mistakes.add(node.place, name, "a domain has a list of sources")
         return row
-    row["sources"] = [
-        _source((name, "sources", number), child, mistakes) for number, child in enumerate(sources.value)
-    ]
+    row["sources"] = [_source((name, "sources", number), child, mistakes) for number, child in enumerate(sources.value)]
     return row
 
 

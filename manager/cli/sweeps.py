@@ -84,7 +84,8 @@ def sweep(
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
-    from manager.backends import LocalBackend, choose
+    from manager.backends import choose
+    from manager.cluster.local import LocalBackend
 
     sweep_ = load(file, overrides)
     here = Store.open(store, create=True)
@@ -94,7 +95,9 @@ def sweep(
 
         raise typer.Exit(run_here(here, sweep_, backend))
     from manager.cli.slurm_sweep import submit
+    from manager.cluster.slurm import SlurmBackend
 
+    assert isinstance(backend, SlurmBackend)
     raise typer.Exit(submit(here, sweep_, backend))
 
 

@@ -36,15 +36,15 @@ class Schema:
     makes_model: bool = False
     one_process: bool = False
     gathers: bool = False  # one job for the sweep, which needs all jobs of the stages it names
+    library_key: str = ""  # the key whose mapping goes to a library unchanged, and the class that takes it
+    library_class: str = ""
     checkpoints: tuple[str, ...] = ("checkpoint",)  # the key that names steps of the needed stage
     check: Callable[[Mapping[str, Any], Resources, Tell], None] = lambda config, resources, tell: None
 
     @property
     def keys(self) -> tuple[str, ...]:
         own = tuple(key for section in self.sections for key in section.keys)
-        return tuple(
-            dict.fromkeys((*COMMON_KEYS, *own, *(self.checkpoints if self.starts_from_model else ())))
-        )
+        return tuple(dict.fromkeys((*COMMON_KEYS, *own, *(self.checkpoints if self.starts_from_model else ()))))
 
 
 def _report(part: Part) -> dict[str, Any]:
@@ -72,6 +72,8 @@ SCHEMAS: Mapping[Kind, Schema] = {
         ),
         needs=(Kind.SFT, Kind.RL),
         makes_model=True,
+        library_key="sft",
+        library_class="SFTConfig",
         check=training.check_sft,
     ),
     Kind.RL: Schema(
@@ -83,10 +85,12 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("reward",), training.reward),
             _DEEPSPEED,
             _PEFT,
-            Section(("generation", "resources"), training.generation),
+            Section(("generation", "algorithm", "resources"), training.generation),
         ),
         needs=(Kind.SFT, Kind.RL),
         makes_model=True,
+        library_key="grpo",
+        library_class="GRPOConfig",
         check=training.check_rl,
     ),
     Kind.EVALUATE: Schema(
