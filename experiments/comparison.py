@@ -156,24 +156,26 @@ def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
     first = frame[frame["arm"] == "trained"].drop_duplicates("model")
     units, controls = [], []
     for row in first.to_dict("records"):
+        whole = control == "root"  # the whole chain is what is judged
         units.append(
             Unit(
                 model=str(row["model"]), name=str(row["name"]), base=str(row["base"]), run=str(row["run"]),
-                train_domain=str(row["train_domain"]),
-                train_domains=_split(row["train_domains"]), train_subdomains=_split(row["train_subdomains"]),
+                train_domain=" → ".join(str(row["path"]).split(">")) if whole else str(row["train_domain"]),
+                train_domains=_split(row["path_domains" if whole else "train_domains"]),
+                train_subdomains=_split(row["train_subdomains"]),
                 algorithm=str(row["algorithm"]), reward=str(row["reward"]),
                 seed=None if pd.isna(row["seed"]) else int(row["seed"]),
                 step=None if pd.isna(row["step"]) else int(row["step"]), stages=int(row["stages"]),
             )
         )  # fmt: skip
-        controls.append(str(row["root_model"] if control == "root" else row["base_model"]))
+        controls.append(str(row["root_model" if whole else "base_model"]))
     order = sorted(range(len(units)), key=lambda i: _unit_order(units[i]))
     return [units[i] for i in order], [controls[i] for i in order]
 
 
 def _unit_order(unit: Unit) -> tuple[object, ...]:
     return (
-        unit.base, unit.algorithm, unit.reward, _domain_rank(unit.train_domain), unit.train_domain,
+        unit.base, unit.algorithm, unit.reward, unit.stages, _domain_rank(unit.train_domain), unit.train_domain,
         -1 if unit.seed is None else unit.seed, -1 if unit.step is None else unit.step, unit.model,
     )  # fmt: skip
 

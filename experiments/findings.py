@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.analysis import Analysis, records
-from experiments.figures import interval, points, varying
+from experiments.analysis import Analysis
+from experiments.drawing import interval, p_text, points, varying
+from experiments.effects import records
+from experiments.more_findings import more
 from experiments.power import Verdict
 from experiments.transfer import GAP, ID, OOD
 
@@ -22,7 +24,9 @@ def findings(analysis: Analysis) -> list[str]:
     out: list[str] = []
     for record in records(analysis.effects("average")):
         out += _average(record, analysis)
-    out += _arms(analysis)
+    extra = more(analysis, lambda record: _of(record, analysis))
+    # Studies of a factor or of time are asked for what they compare; the arms come after it.
+    out += [*extra, *_arms(analysis)] if analysis.study.leads_with_extras else [*_arms(analysis), *extra]
     out += caveats(analysis)
     return out
 
@@ -61,17 +65,17 @@ def sentence(record: Mapping[str, Any], analysis: Analysis) -> str:
             (Verdict.GAIN, True): "gains are larger inside",
             (Verdict.LOSS, True): "gains are larger outside",
         }[Verdict(verdict), gap]
-        return f"{claim}: {numbers} (adjusted p {_p(record['p_holm'])}; {_data(record)})."
+        return f"{claim}: {numbers} (adjusted p {p_text(record['p_holm'])}; {_data(record)})."
     if verdict == Verdict.EQUIVALENT:
         return (
             f"no change of more than {margin:g} points either way (equivalence test p "
-            f"{_p(record['p_equivalent'])}): {numbers} ({_data(record)})."
+            f"{p_text(record['p_equivalent'])}): {numbers} ({_data(record)})."
         )
     what = "a difference" if gap else "a change"
     if low > 0 or high < 0:
         return (
             f"{what} is suggested but not established: {numbers}, which alone would exclude none, but "
-            f"adjusted for the number of comparisons p is {_p(record['p_holm'])} ({_data(record)})."
+            f"adjusted for the number of comparisons p is {p_text(record['p_holm'])} ({_data(record)})."
         )
     return f"no evidence of {what}: {numbers}; {excluded(low, high)} ({_data(record)})."
 
@@ -86,12 +90,6 @@ def excluded(low: float, high: float) -> str:
 def _data(record: Mapping[str, Any]) -> str:
     seeds = record["n_seeds"]
     return f"{record['n_items']:,} items, {seeds} training run{'s' if seeds != 1 else ''}"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _arms(analysis: Analysis) -> list[str]:

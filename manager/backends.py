@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from manager.cluster.slurm import SlurmBackend
 
 
+LOCAL = "local"
+
+
 def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> Backend:
     wanted = cluster or _cluster_setting(sweep)
-    if wanted == "local" or (wanted is None and shutil.which("sbatch") is None):
+    if wanted == LOCAL or (wanted is None and shutil.which("sbatch") is None):
         number = len(gpus())
         return LocalBackend(store, slots or default_slots(number), number)
     if shutil.which("sbatch") is None:
         raise UserError(
             f"cluster {wanted!r} needs Slurm and there is no sbatch on PATH; run this on a login node, "
-            "or name --cluster local"
+            "or with --cluster local"
         )
     from manager.cluster.slurm import SlurmBackend
     from manager.cluster.slurm_site import load_site
@@ -36,8 +39,11 @@ def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -
 
 
 def _cluster_setting(sweep: Sweep) -> str | None:
+    """What `cluster:` says: a name, or a mapping of site values (always Slurm)."""
     value = sweep.settings.get("cluster")
-    return value if isinstance(value, str) else (str(value["name"]) if value else None)
+    if isinstance(value, Mapping):
+        return str(value.get("name", "slurm"))
+    return None if value is None else str(value)
 
 
 def default_slots(gpu_count: int) -> int:

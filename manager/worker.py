@@ -161,8 +161,9 @@ def _unmet_need(run: Run) -> str | None:
     for index, need in enumerate(run.job.needs):
         parent = run.need(index)
         model = run.config.get("model")
-        from_parent = isinstance(model, Mapping) and model.get("need") == index
-        if parent.is_done() or (from_parent and parent.has_model(model["checkpoint"])):
+        if parent.is_done() or (
+            isinstance(model, Mapping) and model.get("need") == index and parent.has_model(model["checkpoint"])
+        ):
             continue
         return need
     return None

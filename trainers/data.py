@@ -31,9 +31,9 @@ class Row:
     draw: int = 0
 
 
-def default_data_dir() -> Path | None:
-    """The folder with benchmark data: $MANAGER_DATA, if it is set."""
-    place = os.environ.get("MANAGER_DATA")
+def data_dir(config: Mapping[str, Any]) -> Path | None:
+    """The folder with benchmark data: `data_dir` of the config, else $MANAGER_DATA."""
+    place = config.get("data_dir") or os.environ.get("MANAGER_DATA")
     return Path(place) if place else None
 
 
@@ -71,12 +71,12 @@ def shares(weights: Sequence[float], size: int) -> list[int]:
     return parts
 
 
-def _pools(data: Mapping[str, Any], data_dir: Path | None, seed: int) -> list[tuple[str, list[Item]]]:
+def _pools(data: Mapping[str, Any], folder: Path | None, seed: int) -> list[tuple[str, list[Item]]]:
     """The items of each source in the order of the draw."""
     pools: list[tuple[str, list[Item]]] = []
     for place, source in enumerate(data["sources"]):
         found = _benchmark(source)
-        items = list(found.items(source.get("split", "train"), data_dir))
+        items = list(found.items(source.get("split", "train"), folder))
         if not items:
             raise Failed(f"data.sources: {found.name} has no items in this split", cause="data")
         random.Random(f"{seed}/{place}/{found.name}").shuffle(items)
@@ -94,14 +94,14 @@ def _largest_size(weights: Sequence[float], lengths: Sequence[int]) -> int:
 
 
 def draw(
-    data: Mapping[str, Any], data_dir: Path | None = None, *, repeat: bool = False, size: int | None = None
+    data: Mapping[str, Any], folder: Path | None = None, *, repeat: bool = False, size: int | None = None
 ) -> list[Row]:
     """The rows of `config.data`, shuffled by its seed: `data.size`, or `size`, or as many as the weights allow.
 
     With `repeat`, items are drawn again if there are not enough.
     """
     seed = data.get("seed", 0)
-    pools = _pools(data, data_dir, seed)
+    pools = _pools(data, folder, seed)
     weights = [float(source.get("weight", 1.0)) for source in data["sources"]]
     size = data.get("size") or size or _largest_size(weights, [len(items) for _, items in pools])
     rows: list[Row] = []
@@ -117,7 +117,7 @@ def draw(
     return rows
 
 
-def prompts(data: Mapping[str, Any], data_dir: Path | None = None) -> list[dict[str, Any]]:
+def prompts(data: Mapping[str, Any], folder: Path | None = None) -> list[dict[str, Any]]:
     """Rows for RL: the conversation, and what the reward needs to judge an answer."""
     return [
         {
@@ -126,11 +126,11 @@ def prompts(data: Mapping[str, Any], data_dir: Path | None = None) -> list[dict[
             "domain": benchmarks.get(row.benchmark).domain,
             "item": item_to_json(row.item),
         }
-        for row in draw(data, data_dir)
+        for row in draw(data, folder)
     ]
 
 
-def demonstrations(data: Mapping[str, Any], seen: int | None, data_dir: Path | None = None) -> list[dict[str, Any]]:
+def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | None = None) -> list[dict[str, Any]]:
     """Rows for supervised training: a right answer each, and a certainly wrong one for `wrong_share` of them.
 
     `seen` is how many examples the training will look at, if that is known: without `data.size`, items are
@@ -141,7 +141,7 @@ def demonstrations(data: Mapping[str, Any], seen: int | None, data_dir: Path | N
     coin = random.Random(f"{seed}/wrong")
     rows = []
     size = min(seen, DEMONSTRATIONS) if seen else None
-    for row in draw(data, data_dir, repeat=True, size=size):
+    for row in draw(data, folder, repeat=True, size=size):
         benchmark = benchmarks.get(row.benchmark)
         mistaken = coin.random() < wrong_share
         answer = benchmark.wrong(row.item, row.draw) if mistaken else benchmark.gold(row.item)

@@ -28,14 +28,14 @@ def main(run: Run) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     from trainers.callbacks import RunCallback
-    from trainers.training import Quiet, states_folder, train
+    from trainers.training import RunTrainer, states_folder, train
 
-    class Trainer(Quiet, SFTTrainer):  # type: ignore[misc]
+    class Trainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
         pass
 
     args = SFTConfig(deepspeed=zero, dataset_kwargs={"skip_prepare_dataset": True}, **arguments)
     model, tokenizer = _model(run)
-    rows = data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.default_data_dir())
+    rows = data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config))
     columns, too_long = data.tokenize(rows, tokenizer, args.max_length)
     if too_long:
         run.event("examples_left_out", f"{too_long} of {len(rows)} are longer than sft.max_length {args.max_length}")

@@ -8,15 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run, Stopped
-from trainers import checkpoints, distributed, settings
+from trainers import checkpoints, disk, distributed, settings
 from trainers.callbacks import AlreadyTrained, RunCallback
 
 
-class Quiet:
-    """Mixin for TRL trainers: no model card with every state."""
+class RunTrainer:
+    """Mixin for TRL trainers: no model card with every state, and none begun that does not fit the disk."""
+
+    model: Any
+    args: Any
+    state: Any
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         return None
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        problem = None
+        if self.args.process_index == 0:
+            sizes = [(getattr(one, "ds_numel", one.numel()), one.requires_grad) for one in self.model.parameters()]
+            parameters, trained = sum(size for size, _ in sizes), sum(size for size, grad in sizes if grad)
+            problem = disk.problem(Path(self.args.output_dir), parameters, trained, self.state.global_step)
+        if problem := distributed.from_first(problem):
+            raise Failed(problem, cause="disk_full")
+        super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
 
 
 def states_folder(run: Run) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evaluators.benchmark import DataSource, Item, Sampler, Score
 from evaluators.data import load_rows
 from evaluators.scoring import code
+from evaluators.scoring.code_tests import first_failure
 
 if TYPE_CHECKING:
     from evaluators.sandbox import Program, Sandbox, Verdict
@@ -62,23 +63,7 @@ class CodeBenchmark(ABC):
 
     def verdict(self, item: Item, solution: str) -> Verdict:
         """The verdict of the first program that does not pass, or of the last."""
-        from evaluators.sandbox import Verdict, VerdictKind
-
-        verdict = Verdict(VerdictKind.SANDBOX_ERROR, "the item has no tests")
-        sandbox = self.sandbox()
-        for number, program in enumerate(self.programs(item, solution), 1):
-            verdict = sandbox.run(program)
-            if not verdict.passed:
-                return _in_test(verdict, number)
-        return verdict
-
-
-def _in_test(verdict: Verdict, number: int) -> Verdict:
-    import dataclasses
-
-    return dataclasses.replace(
-        verdict, detail=f"test {number}: {verdict.detail}" if verdict.detail else f"test {number}"
-    )
+        return first_failure(self.sandbox(), self.programs(item, solution))
 
 
 def fenced(text: str, language: str = "python") -> str:
@@ -87,6 +72,16 @@ def fenced(text: str, language: str = "python") -> str:
     while marks in text:
         marks += "`"
     return f"{marks}{language}\n{text.rstrip()}\n{marks}"
+
+
+def answer_table(answers: dict[str, str]) -> str:
+    """A script that knows the output of each input by heart: right on these tests, and no demonstration."""
+    table = {hashlib.sha256(stdin.encode()).hexdigest(): output for stdin, output in answers.items()}
+    return (
+        "import hashlib\nimport sys\n\n"
+        f"TABLE = {table!r}\n"
+        "print(TABLE[hashlib.sha256(sys.stdin.buffer.read()).hexdigest()])\n"
+    )
 
 
 def short_digest(text: str) -> str:

@@ -84,7 +84,8 @@ def sweep(
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
-    from manager.backends import LocalBackend, choose
+    from manager.backends import choose
+    from manager.cluster.local import LocalBackend
 
     sweep_ = load(file, overrides)
     here = Store.open(store, create=True)

@@ -5,6 +5,7 @@ Children stand at their parents' indexes, so that `aftercorr` lets each start wh
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -175,7 +176,14 @@ class _Plan:
                 gathered.setdefault(waits_for, []).append(entry)
         self._fill(stage, free, ())
         for sources, placed in aligned.items():
-            self._align(stage, sources, placed)
+            per_parent = Counter(index for index, _ in placed)
+            if len(per_parent) >= max(per_parent.values()):
+                self._align(stage, sources, placed)
+                continue
+            # Few parents with many children each: one array for the children of each needs fewer calls.
+            for index, entry in placed:
+                group = frozenset(ParentTask(source, index) for source in sources)
+                gathered.setdefault(group, []).append(entry)
         if len(gathered) > MAX_GROUPS_OF_PARENTS:
             everything = frozenset(parent for group in gathered for parent in group)
             gathered = {everything: [entry for group in gathered.values() for entry in group]}

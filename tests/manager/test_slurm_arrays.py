@@ -27,6 +27,16 @@ def entry(stage: str, number: int, needs: tuple[SweepJob, ...] = (), **resources
     return SweepJob(stage, {}, job)
 
 
+def test_many_children_of_one_parent_share_one_array() -> None:
+    base = entry("base", 0)
+    children = [entry("train", number, (base,)) for number in range(6)]
+    chunks = plan_arrays([base, *children], {}, 1001)
+    assert [(chunk.stage, chunk.array, dependency_text(chunk.dependencies, {0: "7"})) for chunk in chunks] == [
+        ("base", "0", None),
+        ("train", "0-5", "afterok:7"),
+    ]
+
+
 def texts(chunks: list[Chunk]) -> list[tuple[str, str, str | None]]:
     ids = {chunk.number: f"ID{chunk.number}" for chunk in chunks}
     return [(chunk.stage, chunk.array, dependency_text(chunk.dependencies, ids)) for chunk in chunks]

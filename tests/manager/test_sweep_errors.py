@@ -72,7 +72,8 @@ TRAIN = "matrix: {x: [1]}\nstages:\n  t: {kind: rl, model: fino1-8b, data: math,
         ("generation: {mode: colocate, vllm_gpu_memory: 0.4}",
          "t.generation.vllm_gpu_memory: unknown key, did you mean"),
         ("batch: {prompts: 64, mini_batch: 16}, export_steps: 50",
-         "t.export_steps: 64 generated prompts make 4 optimiser steps of 16, and weights are exported between them only: 50 is no multiple of 4"),
+         "t.export_steps: 64 generated prompts make 4 optimiser steps of 16, and weights are exported "
+         "between them only: 50 is no multiple of 4"),
         ("seed: -1", "t.seed: -1 is too small; at least 0"),
         ("seed: true", "t.seed: expected a whole number, not true"),
     ],
@@ -245,6 +246,16 @@ def test_a_mistake_in_a_matrix_value_is_told_once_where_it_is_written(tmp_path: 
     """
     (line,) = mistakes(tmp_path, text)
     assert line.startswith("sweep.yaml:3: matrix.base[1]: 'no-such-model': unknown model")
+
+
+def test_a_mistake_for_every_combination_is_told_a_few_times(tmp_path: Path) -> None:
+    text = f"""
+        matrix: {{seed: [{", ".join(map(str, range(1000)))}]}}
+        stages: {{e: {{kind: evaluate, model: fino1-8b, suite: mini, seed: "x${{seed}}"}}}}
+    """
+    found = mistakes(tmp_path, text)
+    assert found[0] == "sweep.yaml:3: stages.e.seed: expected a whole number, not 'x0'"
+    assert found[5:] == ["sweep.yaml:3: stages.e.seed: and 995 more for other combinations"]
 
 
 def test_nothing_is_left_of_the_matrix(tmp_path: Path) -> None:
