@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import batch, data, distributed, libraries, prepare, rewards, scoring, settings
+from trainers import adapters, batch, data, distributed, libraries, prepare, rewards, scoring, settings
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def main(run: Run) -> dict[str, Any]:
         train_dataset=rows,
         processing_class=tokenizer,
         callbacks=[callback],
+        peft_config=adapters.peft_config(config.get("peft")),
     )
     trainer.table = CompletionTable(run)
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
