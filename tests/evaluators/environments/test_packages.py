@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
@@ -161,3 +162,52 @@ def test_textworld_state_says_what_is_there() -> None:
     assert "An exit leads " in everything
     assert "There is the " in everything
     assert "You carry: nothing." in everything
+
+
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed")
+
+
+@needs("scienceworld")
+@needs_java
+def test_scienceworld() -> None:
+    tasks = ["find-plant", "lifespan-longest-lived", "chemistry-mix-paint-secondary-color"]
+    environment = make("scienceworld", tasks=tasks)
+    for split in ("train", "test"):
+        assert contract.solved_share(environment, range(6), split) >= 0.95
+    contract.check_repeats(lambda: make("scienceworld", tasks=tasks), range(2))
+    contract.check_augmentation(environment, range(3), 80)
+    contract.check_splits_are_disjoint(environment, environment.content, 12)  # type: ignore[attr-defined]
+    assert (environment.task_count("test") or 0) > 50
+    with pytest.raises(UserError, match="no task 100000"):
+        environment.reset(100_000, "test")
+
+
+@needs("scienceworld")
+@needs_java
+def test_scienceworld_invalid_actions_and_two_worlds_in_one_process() -> None:
+    one = make("scienceworld", tasks="find-plant", cap=5)
+    other = make("scienceworld", tasks="find-plant", cap=5)
+    contract.check_invalid_actions(one)
+    one.reset(0)
+    before = other.reset(0)
+    plan = one.oracle() or []
+    assert one.step(plan[0]).valid
+    assert other.reset(0) == before
+    one.step("look around")
+    assert one.oracle() is None  # off the package's own solution
+
+
+@needs("scienceworld")
+@needs_java
+@pytest.mark.slow
+def test_scienceworld_short_tasks_fit_into_the_cap() -> None:
+    environment = make("scienceworld")
+    assert contract.solved_share(environment, range(42), "test") >= 0.95
+    assert contract.solved_share(environment, range(42), "train") >= 0.95
+
+
+@needs("scienceworld")
+@needs_java
+def test_scienceworld_unknown_task_lists_the_tasks() -> None:
+    with pytest.raises(UserError, match="has no task boil-egg; it has: boil, "):
+        make("scienceworld", tasks="boil-egg")
