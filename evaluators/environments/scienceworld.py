@@ -109,7 +109,8 @@ class ScienceWorld(Environment):
             "You are in a house with rooms, tools and substances, and have a scientific task. `focus on X` tells the "
             "house that X is your answer: use it only for what the task asks.\n"
             "An action is a command such as: go to kitchen, open cupboard, pick up metal pot, move metal pot to sink, "
-            "activate stove, use thermometer on water, pour X into Y, mix X, look around, examine X, wait1, focus on X. "
+            "activate stove, use thermometer on water, pour X into Y, mix X, look around, examine X, wait1, "
+            "focus on X. "
             "Where a command is ambiguous, answer with the number of the choice."
         )
 

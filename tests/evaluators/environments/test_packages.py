@@ -169,6 +169,7 @@ needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="java is no
 
 @needs("scienceworld")
 @needs_java
+@pytest.mark.slow
 def test_scienceworld() -> None:
     tasks = ["find-plant", "lifespan-longest-lived", "chemistry-mix-paint-secondary-color"]
     environment = make("scienceworld", tasks=tasks)
