@@ -102,8 +102,14 @@ def start(directory: RunDirectory, name: str = "0001", world_size: int = 1) -> A
     """Start every rank of the job, as the worker would."""
     folder = directory.path / "attempts" / name
     folder.mkdir(parents=True)
-    shared = {"WORLD_SIZE": str(world_size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
-              "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu"}
+    shared = {
+        "WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "DS_ACCELERATOR": "cpu",
+    }
     root = Path(__file__).parents[2]
     ranks = []
     for rank in range(world_size):

@@ -21,7 +21,9 @@ def test_two_processes_train_with_zero2_and_export_one_model(root: Path, model: 
     assert any(values.get("reward") for values in attempt.metrics().values())
     assert not list((directory.path / "checkpoints").glob("torn-*"))
     state = checkpoints.newest(directory.path / "checkpoints")
-    assert {"rng_state_0.pth", "rng_state_1.pth"} <= set(checkpoints.read_json(state.path / checkpoints.MARKER)["files"])
+    assert {"rng_state_0.pth", "rng_state_1.pth"} <= set(
+        checkpoints.read_json(state.path / checkpoints.MARKER)["files"]
+    )
 
 
 @pytest.mark.slow
