@@ -54,6 +54,8 @@ class ReportResult:
 def main(run: Run) -> dict[str, Any]:
     """Entry of a report job: the evaluations it needs, judged by its study."""
     store = Store(run.path.parent.parent)
+    from experiments.terminal import terminal_text  # it shows this module's result
+
     config = run.config
     needed = [(entry["stage"], run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]]
     none: Mapping[str, Any] = {}
@@ -63,7 +65,11 @@ def main(run: Run) -> dict[str, Any]:
     result = write(made, folder)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         run.log_artifact(path, str(path.parent.relative_to(run.path / "artifacts")))
-    return {"report": str(result.path.relative_to(run.path)), "findings": list(result.findings)}
+    return {
+        "report": str(result.path.relative_to(run.path)),
+        "findings": list(result.findings),
+        "summary": terminal_text(result),
+    }
 
 
 def build(store: Store, sweep_name: str, out_dir: Path) -> ReportResult:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+import io
+
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +21,13 @@ def terminal(result: ReportResult) -> RenderableType:
     parts += [Padding(Text(f"left out: {note}", style="dim"), (0, 0, 0, 1)) for note in result.notes]
     parts.append(Text(f"report: {result.path}", style="dim", overflow="fold"))
     return Group(*parts)
+
+
+def terminal_text(result: ReportResult, width: int = 100) -> str:
+    """The same as plain text, for a result that is shown again later."""
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(terminal(result))
+    return console.export_text()
 
 
 def _cells(result: ReportResult) -> Table:

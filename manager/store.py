@@ -252,13 +252,25 @@ class Store:
         )
         return folder
 
-    def read_sweep(self, name: str) -> Sweep:
+    def read_sweep(self, name: str, *, only: str | None = None) -> Sweep:
+        """The sweep as recorded; with `only` it holds just that job and what it descends from, so that a
+        job of a large sweep need not read all the others."""
         value = read_json(self.sweep_dir(name) / "sweep.json")
         if value is None:
             known = ", ".join(self.sweep_names()) or "none yet"
             raise UserError(f"no sweep {name!r} in {self.root}; there are: {known}")
-        jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in value["jobs"])
+        entries = value["jobs"] if only is None else self._lineage(value["jobs"], only)
+        jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in entries)
         return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
+
+    def _lineage(self, entries: list[dict[str, Any]], job_id: str) -> list[dict[str, Any]]:
+        """The entries of a job and of all that it needs, directly or not; in the sweep's order."""
+        wanted, todo = {job_id}, [job_id]
+        while todo:
+            new = set(self.run(todo.pop()).job().needs) - wanted
+            wanted |= new
+            todo += new
+        return [entry for entry in entries if entry["id"] in wanted]
 
     # Submissions: one folder for each call of the scheduler, with its intent written before the call.
 

@@ -18,6 +18,9 @@ from evaluators import benchmarks
 from evaluators.benchmark import Benchmark, Item
 from manager.run import Failed
 
+DEMONSTRATIONS = 65536
+IGNORED = -100  # the label that the loss leaves out
+
 
 @dataclass(frozen=True)
 class Row:
@@ -28,9 +31,9 @@ class Row:
     draw: int = 0
 
 
-def default_data_dir() -> Path | None:
-    """The folder with benchmark data: $MANAGER_DATA, if it is set."""
-    place = os.environ.get("MANAGER_DATA")
+def data_dir(config: Mapping[str, Any]) -> Path | None:
+    """The folder with benchmark data: `data_dir` of the config, else $MANAGER_DATA."""
+    place = config.get("data_dir") or os.environ.get("MANAGER_DATA")
     return Path(place) if place else None
 
 
@@ -68,26 +71,45 @@ def shares(weights: Sequence[float], size: int) -> list[int]:
     return parts
 
 
-def draw(
-    data: Mapping[str, Any], data_dir: Path | None = None, *, repeat: bool = False, seed: int | None = None
-) -> list[Row]:
-    """The rows of `config.data`, shuffled by its seed. With `repeat`, a source may be drawn more than once."""
-    sources = data["sources"]
-    seed = data.get("seed", 0) if seed is None else seed
+def _pools(data: Mapping[str, Any], folder: Path | None, seed: int) -> list[tuple[str, list[Item]]]:
+    """The items of each source in the order of the draw."""
     pools: list[tuple[str, list[Item]]] = []
-    for source in sources:
+    for place, source in enumerate(data["sources"]):
         found = _benchmark(source)
-        items = list(found.items(source.get("split", "train"), data_dir))
+        items = list(found.items(source.get("split", "train"), folder))
         if not items:
             raise Failed(f"data.sources: {found.name} has no items in this split", cause="data")
-        random.Random(f"{seed}/{found.name}").shuffle(items)
+        random.Random(f"{seed}/{place}/{found.name}").shuffle(items)
         pools.append((found.name, items))
-    size = data.get("size") or sum(len(items) for _, items in pools)
+    return pools
+
+
+def _largest_size(weights: Sequence[float], lengths: Sequence[int]) -> int:
+    """The most rows that can be drawn in these proportions without drawing one twice."""
+    total = sum(weights)
+    size = min(int(length * total / weight) for weight, length in zip(weights, lengths, strict=True) if weight > 0)
+    while any(share > length for share, length in zip(shares(weights, size), lengths, strict=True)):
+        size -= 1
+    return size
+
+
+def draw(
+    data: Mapping[str, Any], folder: Path | None = None, *, repeat: bool = False, size: int | None = None
+) -> list[Row]:
+    """The rows of `config.data`, shuffled by its seed: `data.size`, or `size`, or as many as the weights allow.
+
+    With `repeat`, items are drawn again if there are not enough.
+    """
+    seed = data.get("seed", 0)
+    pools = _pools(data, folder, seed)
+    weights = [float(source.get("weight", 1.0)) for source in data["sources"]]
+    size = data.get("size") or size or _largest_size(weights, [len(items) for _, items in pools])
     rows: list[Row] = []
-    for (name, items), share in zip(pools, shares([s.get("weight", 1.0) for s in sources], size), strict=True):
+    for (name, items), share in zip(pools, shares(weights, size), strict=True):
         if share > len(items) and not repeat:
             raise Failed(
-                f"data.size: {share} prompts are wanted of {name}, which has {len(items)}; lower data.size or the weight",
+                f"data.size: {share} prompts are wanted of {name}, which has {len(items)}; "
+                "lower data.size or the weight",
                 cause="data",
             )
         rows += [Row(name, items[place % len(items)], place // len(items)) for place in range(share)]
@@ -95,7 +117,7 @@ def draw(
     return rows
 
 
-def prompts(data: Mapping[str, Any], data_dir: Path | None = None) -> list[dict[str, Any]]:
+def prompts(data: Mapping[str, Any], folder: Path | None = None) -> list[dict[str, Any]]:
     """Rows for RL: the conversation, and what the reward needs to judge an answer."""
     return [
         {
@@ -104,21 +126,67 @@ def prompts(data: Mapping[str, Any], data_dir: Path | None = None) -> list[dict[
             "domain": benchmarks.get(row.benchmark).domain,
             "item": item_to_json(row.item),
         }
-        for row in draw(data, data_dir)
+        for row in draw(data, folder)
     ]
 
 
-def demonstrations(data: Mapping[str, Any], data_dir: Path | None = None) -> list[dict[str, Any]]:
-    """Rows for supervised training: a right answer each, and a certainly wrong one for `wrong_share` of them."""
-    wrong_share, seed = data.get("wrong_share", 0.0), data.get("seed", 0)
+def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | None = None) -> list[dict[str, Any]]:
+    """Rows for supervised training: a right answer each, and a certainly wrong one for `wrong_share` of them.
+
+    `seen` is how many examples the training will look at, if that is known: without `data.size`, items are
+    drawn again until there are so many (at most DEMONSTRATIONS), each time with another wrong answer, so that
+    no wrong answer is learned by heart.
+    """
+    wrong_share, seed = data.get("wrong_share") or 0.0, data.get("seed", 0)
     coin = random.Random(f"{seed}/wrong")
     rows = []
-    for row in draw(data, data_dir, repeat=True):
+    size = min(seen, DEMONSTRATIONS) if seen else None
+    for row in draw(data, folder, repeat=True, size=size):
         benchmark = benchmarks.get(row.benchmark)
         mistaken = coin.random() < wrong_share
         answer = benchmark.wrong(row.item, row.draw) if mistaken else benchmark.gold(row.item)
-        rows.append({
-            "prompt": benchmark.messages(row.item),
-            "completion": [{"role": "assistant", "content": answer}],
-        })
+        rows.append(
+            {
+                "prompt": benchmark.messages(row.item),
+                "completion": [{"role": "assistant", "content": answer}],
+            }
+        )
     return rows
+
+
+def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: Any, max_length: int) -> tuple[dict[str, list[Any]], int]:
+    """Columns for SFTTrainer with the loss on the answer alone, and how many rows were too long and left out.
+
+    The answer is rendered by the chat template and must continue the prompt as generation would begin it.
+    """
+    known: dict[str, tuple[list[int], list[int]]] = {}
+    columns: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": []}
+    too_long = 0
+    for row in rows:
+        key = json.dumps([row["prompt"], row["completion"]])
+        if key not in known:
+            known[key] = _render(row, tokenizer)
+        ids, labels = known[key]
+        if len(ids) > max_length:
+            too_long += 1
+            continue
+        columns["input_ids"].append(ids)
+        columns["labels"].append(labels)
+        columns["length"].append(len(ids))
+    if not columns["length"]:
+        raise Failed(f"data: all {len(rows)} examples are longer than sft.max_length {max_length}", cause="data")
+    return columns, too_long
+
+
+def _render(row: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], list[int]]:
+    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+    whole = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], tokenize=False)
+    if not whole.startswith(prompt):
+        raise Failed(
+            "model: its chat template renders an answer differently from how generation begins it, "
+            "so the loss cannot be put on the answer alone; use a template without rewriting",
+            cause="chat_template",
+        )
+    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids = start + tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
+    return ids, [IGNORED] * len(start) + ids[len(start) :]

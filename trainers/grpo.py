@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import batch, data, distributed, libraries, rewards, settings
+from trainers import batch, data, distributed, libraries, rewards, scoring, settings
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -28,23 +28,30 @@ def main(run: Run) -> dict[str, Any]:
     from datasets import Dataset
 
     from trainers.callbacks import RunCallback
+    from trainers.completions import CompletionTable
     from trainers.policy import config_class, trainer_class
     from trainers.training import load_tokenizer, states_folder, train
 
-    rows = data.prompts(config["data"], data.default_data_dir())
+    rows = data.prompts(config["data"], data.data_dir(config))
     path, revision = run.model_path()
     tokenizer = load_tokenizer(path, revision)
-    judge = rewards.Judge(rewards.score_directly, frozenset({tokenizer.eos_token_id}))
-    reward_functions, weights = rewards.functions(config.get("reward"), judge)
-    args = config_class(kind)(deepspeed=zero, reward_weights=weights, **arguments)
+    scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
+    batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}))
+    args = config_class(kind)(deepspeed=zero, **arguments)
     callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
     trainer = trainer_class(kind)(
         model=path,
-        reward_funcs=reward_functions,
+        reward_funcs=rewards.functions(
+            config.get("reward"), batches, seed=args.seed, rank=run.rank, limit_tokens=args.max_completion_length
+        ),
         args=args,
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         callbacks=[callback],
     )
+    trainer.table = CompletionTable(run)
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
-    return train(trainer, run, callback, config.get("export_steps"))
+    try:
+        return train(trainer, run, callback, config.get("export_steps"))
+    finally:
+        scorer.close()

@@ -8,7 +8,8 @@ from typing import Any
 
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from trainers.training import Quiet
+from trainers.completions import CompletionTable
+from trainers.training import RunTrainer
 
 
 class Times:
@@ -26,10 +27,14 @@ class Times:
         return taken
 
 
-class Timed(Quiet):
+class Timed(RunTrainer):
     """Mixin: `preparing` holds `generation`, `reward` and the scoring of log-probabilities."""
 
     times: Times
+    table: CompletionTable | None = None
+    state: Any
+    model: Any
+    _logs: dict[str, Any]
 
     def _timed(self, name: str, call: Any, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
@@ -39,7 +44,10 @@ class Timed(Quiet):
             self.times.add(name, started)
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
-        return self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
+        prepared = self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
+        if self.table is not None and self.model.training:
+            self.table.add(self.state.global_step + 1, self._logs)
+        return prepared
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]

@@ -134,7 +134,7 @@ def retry(
 def _select(root: Path, target: str, filters: list[str] | None) -> tuple[Store, list[SweepJob]]:
     """The jobs that a target and label filters name."""
     store = Store.open(root)
-    if target in store.sweep_names() or target.endswith((".yaml", ".yml")):
+    if target in store.sweep_names():
         store, sweep = open_sweep(root, target)
         return store, [entry for entry in sweep.jobs if _fits(entry, _parse(filters))]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -107,26 +108,26 @@ def _tracking(store: Store, sweep: Sweep, console: Console) -> Iterator[None]:
     """MLflow's side process: it must never slow or end a job, so it only reads what jobs write."""
     argv = [sys.executable, "-m", "manager.tracking_drain", str(store.root), sweep.name, "--parent", str(os.getpid())]
     log = store.sweep_dir(sweep.name) / "tracking.log"
-    with open(log, "ab") as stream:
-        # Its own session: Ctrl-C must not end it before its last transfer.
-        drain = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=stream, stderr=stream, start_new_session=True)
+    # The drain takes SIGTERM for: send the rest and leave. Blocked while it starts, the signal waits until
+    # the drain can understand it. Its own session, so that Ctrl-C does not end it before its last pass.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with open(log, "ab") as stream:
+            drain = subprocess.Popen(argv, stdout=stream, stderr=stream, start_new_session=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
-        assert drain.stdin is not None
-        drain.stdin.close()  # the drain takes the end of its input for: send the rest and leave
+        drain.send_signal(signal.SIGTERM)  # it sends the rest, then it leaves
         if drain.wait() != 0:
-            console.print(
-                f"MLflow did not get everything (see {log}); `manager sync {sweep.name}` sends the rest"
-            )
+            console.print(f"MLflow did not get everything (see {log}); `manager sync {sweep.name}` sends the rest")
 
 
 def _show_report(console: Console, store: Store, sweep: Sweep) -> None:
     for entry in sweep.jobs:
-        result = store.run(entry.job.id).result() if entry.job.kind.value == "report" else None
+        run = store.run(entry.job.id)
+        result = run.result() if entry.job.kind.value == "report" else None
         if result is not None:
-            from experiments.report import terminal
-
-            console.print(terminal(store.run(entry.job.id)))
-            console.print(f"report: {store.run(entry.job.id).path / result['report']}")
+            console.print(result["summary"].rstrip(), markup=False, highlight=False, soft_wrap=True)
     console.print(f"`manager ui {sweep.name}` opens MLflow on this sweep")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from manager.cli.options import DEFAULT_STORE, StoreOption, SweepName, open_sweep
 from manager.errors import UserError
+
+if TYPE_CHECKING:
+    from manager.tracking import SyncResult
 
 
 def report(
@@ -19,13 +22,12 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default the sweep's own.")] = None,
 ) -> None:
     """Build the report from what is finished now: HTML, figures and tables, and a summary here."""
-    from experiments.report import build, terminal
+    from experiments.report import build
+    from experiments.terminal import terminal
 
     here, record = open_sweep(store, sweep)
     result = build(here, record.name, out or here.sweep_dir(record.name) / "report")
-    console = Console()
-    console.print(terminal(result))
-    console.print(f"report: {result.html}")
+    Console().print(terminal(result))
 
 
 def ui(
@@ -37,9 +39,9 @@ def ui(
     from manager.tracking import ui_command
 
     here, record = open_sweep(store, sweep)
-    command = ui_command(here, record.name, port)
-    print(f"MLflow: {command.url} (Ctrl-C ends it)", flush=True)
-    raise typer.Exit(subprocess.run(command.argv, env=command.environment, check=False).returncode)
+    argv = ui_command(here, record.name, port=port)
+    print(f"MLflow: http://127.0.0.1:{argv[argv.index('--port') + 1]} (Ctrl-C ends it)", flush=True)
+    os.execv(argv[0], argv)
 
 
 def sync(sweep: SweepName = None, store: StoreOption = DEFAULT_STORE) -> None:
@@ -47,7 +49,7 @@ def sync(sweep: SweepName = None, store: StoreOption = DEFAULT_STORE) -> None:
     from manager.tracking import sync as send
 
     here, record = open_sweep(store, sweep)
-    print(send(here, record.name).text())
+    _tell(send(here, record.name))
 
 
 def rebuild(
@@ -63,4 +65,15 @@ def rebuild(
     here, record = open_sweep(store, sweep)
     if not mlflow:
         raise UserError("nothing chosen; --mlflow recreates the tracking store")
-    print(recreate(here, record.name).text())
+    _tell(recreate(here, record.name))
+
+
+def _tell(result: SyncResult) -> None:
+    if result.error is not None:
+        raise UserError(f"{result.error}; nothing is lost: `manager sync {result.sweep}` sends the rest later")
+    print(
+        f"{result.sweep}: {result.points} points and {result.artifacts} artifacts sent to {result.uri}, "
+        f"{result.runs_created} runs made, {result.runs_replaced} replaced"
+    )
+    for note in result.notes:
+        print(f"note: {note}")

@@ -84,18 +84,25 @@ def sweep(
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
-    from manager.backends import LocalBackend, choose
-
     sweep_ = load(file, overrides)
-    here = Store.open(store, create=True)
-    backend = choose(here, sweep_, cluster, slots)
+    raise typer.Exit(run_sweep(Store.open(store, create=True), sweep_, cluster, slots))
+
+
+def run_sweep(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> int:
+    """Run what is missing where the sweep belongs; returns the exit status."""
+    from manager.backends import choose
+    from manager.cluster.local import LocalBackend
+
+    backend = choose(store, sweep, cluster, slots)
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 
-        raise typer.Exit(run_here(here, sweep_, backend))
+        return run_here(store, sweep, backend)
     from manager.cli.slurm_sweep import submit
+    from manager.cluster.slurm import SlurmBackend
 
-    raise typer.Exit(submit(here, sweep_, backend))
+    assert isinstance(backend, SlurmBackend)  # there are two
+    return submit(store, sweep, backend)
 
 
 def status(
