@@ -381,6 +381,7 @@ class SweepTracking:
             self._store,
             group_status([status_of(o.facts) if o else None for o in every], active),
             [o.facts for o in every if o],
+            sorted({point.key for _, points in self._evaluations.values() for point in points.values()}),
         )
         return sent + more
 
