@@ -82,6 +82,13 @@ def sweep(
     store: StoreOption = DEFAULT_STORE,
     cluster: ClusterOption = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
+    canary: Annotated[
+        bool | None,
+        typer.Option(
+            "--canary/--no-canary",
+            help="On a cluster: one job of each array first, the others after its first step (default above 20 jobs).",
+        ),
+    ] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
     from manager.backends import choose
@@ -89,7 +96,7 @@ def sweep(
 
     sweep_ = load(file, overrides)
     here = Store.open(store, create=True)
-    backend = choose(here, sweep_, cluster, slots)
+    backend = choose(here, sweep_, cluster, slots, canary)
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 

@@ -13,6 +13,9 @@ from manager.cluster.backend import Phase, SchedulerView
 from manager.cluster.slurm_query import NEVER, REST, Row, Rows
 from manager.cluster.slurm_record import Record, submissions_of
 
+# The first job of an array failed before its first step; the others wait for a person to look at it.
+HELD_BACK = "held: the first job of its array failed"
+
 _ORDER = {Phase.RUNNING: 4, Phase.QUEUED: 3, Phase.UNKNOWN: 2}
 
 
@@ -77,6 +80,8 @@ def _listed(record: Record, index: int, row: Row) -> SchedulerView:
     if row.never_starts:
         # It stays in the queue for ever on some sites, but it is over: its parent failed.
         return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=NEVER)
+    if record.held and row.phase is Phase.QUEUED:
+        return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=HELD_BACK)
     reason = row.reason if row.phase is Phase.QUEUED else ("" if row.state == "RUNNING" else row.state)
     since = row.ended if row.phase is Phase.ENDED else row.started
     return SchedulerView(row.phase, record.token, scheduler_id, reason=reason, node=row.node, since=since)
