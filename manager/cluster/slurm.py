@@ -83,9 +83,12 @@ class SlurmBackend:
         queue = self._queue(records)
         accounting: Rows | str = "not asked"
         if not isinstance(queue, str):
-            gone = unlisted(records, [each for each in ids if not self._store.run(each).is_done()], queue)
+            gone = unlisted(records, ids, queue, self._is_done)
             accounting = self._accounting(gone) if gone else {}
         return views(records, ids, Evidence(self._now(), queue, accounting, self._site.settle_s))
+
+    def _is_done(self, job_id: str) -> bool:
+        return self._store.run(job_id).is_done()
 
     def _queue(self, records: Sequence[Record]) -> Rows | str:
         tokens = {record.token for record in records}

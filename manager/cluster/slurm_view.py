@@ -6,7 +6,7 @@ never failed; a job in several submissions is where it may still act.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from manager.cluster.backend import Phase, SchedulerView
@@ -35,15 +35,17 @@ def find_row(rows: Rows, token: str, index: int) -> Row | None:
 
 
 def unlisted(
-    records: Sequence[Record], ids: Collection[str], queue: Rows
+    records: Sequence[Record], ids: Collection[str], queue: Rows, is_done: Callable[[str], bool]
 ) -> list[Record]:
-    """The newest submissions of jobs that squeue does not list any more: accounting is asked about them."""
+    """The newest submissions of unfinished jobs that squeue does not list any more: accounting is asked
+    about them."""
     result: dict[str, Record] = {}
-    for submissions in submissions_of(records, ids).values():
+    for job_id, submissions in submissions_of(records, ids).items():
         if any(find_row(queue, record.token, index) for record, index in submissions):
             continue
         record, _ = submissions[-1]
-        result[record.token] = record
+        if record.token not in result and not is_done(job_id):
+            result[record.token] = record
     return list(result.values())
 
 
