@@ -91,21 +91,27 @@ def sweep(
     ] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
+    sweep_ = load(file, overrides)
+    raise typer.Exit(run_sweep(Store.open(store, create=True), sweep_, cluster, slots, canary))
+
+
+def run_sweep(
+    store: Store, sweep: Sweep, cluster: str | None, slots: int | None, canary: bool | None = None
+) -> int:
+    """Run what is missing where the sweep belongs; returns the exit status."""
     from manager.backends import choose
     from manager.cluster.local import LocalBackend
 
-    sweep_ = load(file, overrides)
-    here = Store.open(store, create=True)
-    backend = choose(here, sweep_, cluster, slots, canary)
+    backend = choose(store, sweep, cluster, slots, canary)
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 
-        raise typer.Exit(run_here(here, sweep_, backend))
+        return run_here(store, sweep, backend)
     from manager.cli.slurm_sweep import submit
     from manager.cluster.slurm import SlurmBackend
 
-    assert isinstance(backend, SlurmBackend)
-    raise typer.Exit(submit(here, sweep_, backend))
+    assert isinstance(backend, SlurmBackend)  # there are two
+    return submit(store, sweep, backend)
 
 
 def status(

@@ -193,7 +193,7 @@ def test_when_the_first_job_fails_the_others_are_held_and_told(cluster: Cluster,
     jobs = [toy(n, fault="raise", fault_step=1, fault_attempts=99) for n in range(4)]
     sweep = toy_sweep("held", ("train", jobs))
     canary(store, sweep)
-    wait_for(lambda: "JobHeldUser" in cluster.command("squeue", "--me", "--noheader", "--format=%r"), "they are held")
+    wait_for(lambda: "JobHeld" in cluster.command("squeue", "--me", "--noheader", "--format=%r"), "they are held")
     assert [len(store.run(job.id).attempts()) for job in jobs] == [1, 0, 0, 0]
     views = backend(store, "held").observe([job.id for job in jobs])
     assert {view.reason for view in views.values()} == {"FAILED", "held: the first job of its array failed"}
