@@ -37,7 +37,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a sweep would run, what is done already, and what it costs. Changes nothing."""
-    from manager.cost import gpu_hours
+    from manager.cost import Estimator
+    from manager.history import read_history
     from manager.observe import all_facts
 
     sweep_ = load(file, overrides)
@@ -45,7 +46,8 @@ def plan(
     here = Store(store.resolve())
     facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
     todo = actions(sweep_, facts)
-    cost = gpu_hours([action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)])
+    estimator = Estimator({entry.job.id: entry.job for entry in sweep_.jobs}, read_history(here))
+    cost = estimator.total([action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)])
     if as_json:
         print_json({"name": sweep_.name, "gpu_hours": cost.to_json(), "jobs": [_action_json(each) for each in todo]})
         return
