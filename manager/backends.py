@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
-def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> Backend:
+def choose(
+    store: Store, sweep: Sweep, cluster: str | None, slots: int | None, canary: bool | None = None
+) -> Backend:
     wanted = cluster or _cluster_setting(sweep)
     if wanted == LOCAL or (wanted is None and shutil.which("sbatch") is None):
         number = len(gpus())
@@ -35,7 +37,7 @@ def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -
     from manager.cluster.slurm_site import load_site
 
     site = load_site(cluster, sweep.settings.get("cluster"))
-    return SlurmBackend(store, site, sweep.name)
+    return SlurmBackend(store, site, sweep.name, canary)
 
 
 def _cluster_setting(sweep: Sweep) -> str | None:

@@ -265,16 +265,16 @@ def test_a_full_disk_under_a_run_directory_fails_the_attempt_and_is_mended(
 def test_a_read_only_run_directory_fails_the_attempt_and_is_mended(
     cluster: Cluster, store: Store, small_disk: Path
 ) -> None:
-    sweep = toy_sweep("readonly", ("train", [toy(1, steps=10, step_s=0.5)]))
+    sweep = toy_sweep("readonly", ("train", [toy(1, steps=10, step_s=0.1)]))
     run = store.add_job(sweep.jobs[0].job)
     _move(run.path, small_disk / run.id)
-    submit_missing(store, sweep, backend(store))
-    wait_for(lambda: len(steps_done(run)) >= 3, "it runs")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    wait_for(lambda: cluster.queued() == 0, "it could not go on and is not tried again and again")
+    submit_missing(store, sweep, backend(store))
+    wait_for(lambda: "not requeued" in logs(store), "it could not begin and is not tried again and again")
+    wait_for(lambda: cluster.queued() == 0, "it is over")
+    assert "read_only before the job had begun" in logs(store)
+    assert not run.attempts()
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    assert not run.is_done()
-    run.forgive()
     rerun_until_done(store, sweep)
     assert_undisturbed(store, sweep, 10)
 
