@@ -48,13 +48,11 @@ def test_a_stage_goes_on_from_another_stages_checkpoint_and_moves_away_from_it(
 ) -> None:
     first = running.add(root, "rl", running.rl_config(model))
     assert running.start(first).wait()["outcome"] == "done"
-    math = {"benchmark": "mini_math", "split": "train", "weight": 1}
-    data = {"name": "math", "domain": "math", "seed": 0, "size": 64, "sources": [math]}
-    config = running.rl_config({"need": 0, "checkpoint": 4}, data=data)
+    config = running.rl_config({"need": 0, "checkpoint": 4}, seed=1)
     second = running.add(root, "rl", config, needs=(first.id,))
     attempt = running.start(second)
     assert attempt.wait()["outcome"] == "done"
     moved = attempt.curve("kl_to_base/knowledge")
     assert sorted(moved) == [4, 8], "at every export"
     assert all(abs(value) < 1.0 for value in moved.values())
-    assert any(value != 0.0 for value in moved.values())
+    assert moved[8] != 0.0, "it was rewarded, so it moved"
