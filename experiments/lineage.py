@@ -23,7 +23,7 @@ class Pair:
     base: str
     domains: tuple[str, ...]
     subdomains: tuple[str, ...] = ()
-    size: str = ""
+    size_b: float | None = None  # billions of parameters
     family: str = ""
     provenance: str = ""
 
@@ -47,6 +47,8 @@ class Subject:
     seed: int | None = None
     step: int | None = None
     stages: int = 0  # how many RL runs lie between the root and this model
+    path: tuple[str, ...] = ()  # the training domains of those runs, in order
+    path_domains: tuple[str, ...] = ()  # every domain in their data
 
 
 def model_identity(job: Job, last_step: LastStep) -> str:
@@ -132,16 +134,19 @@ def subject(job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mappi
             return _published(identity, name, pair)
         return Subject(identity, name, "base", name, identity, identity)
     label, domains, subdomains = training_domain(parent)
-    root, stages = parent, 1
-    while (up := _rl_parent(root, jobs)) is not None:
-        root, stages = up, stages + 1
+    chain = [parent]
+    while (up := _rl_parent(chain[0], jobs)) is not None:
+        chain.insert(0, up)
+    trained = [training_domain(job) for job in chain]
     step = identity.rpartition("@")[2]
     return Subject(
         model=identity, name=name, arm="trained", base=model_name(parent, jobs),
-        base_model=model_identity(parent, last_step), root_model=model_identity(root, last_step),
+        base_model=model_identity(parent, last_step), root_model=model_identity(chain[0], last_step),
         run=parent.id, train_domain=label, train_domains=domains, train_subdomains=subdomains,
         algorithm=algorithm(parent), reward=reward_name(parent), seed=parent.config.get("seed"),
-        step=int(step) if step.isdigit() else None, stages=stages,
+        step=int(step) if step.isdigit() else None, stages=len(chain),
+        path=tuple(one[0] for one in trained),
+        path_domains=tuple(dict.fromkeys(domain for one in trained for domain in one[1])),
     )  # fmt: skip
 
 
@@ -151,7 +156,8 @@ def _published(identity: str, name: str, pair: Pair) -> Subject:
     return Subject(
         model=identity, name=name, arm="trained", base=pair.base, base_model=base, root_model=base,
         run=identity, train_domain="+".join(pair.domains), train_domains=pair.domains,
-        train_subdomains=pair.subdomains, algorithm="published", reward="published",
+        train_subdomains=pair.subdomains, algorithm="published", reward="published", stages=1,
+        path=("+".join(pair.domains),), path_domains=pair.domains,
     )  # fmt: skip
 
 

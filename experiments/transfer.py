@@ -33,8 +33,8 @@ class Settings:
     seed: int = 0
     control: str = "parent"  # or root
     include_unfinished: bool = False
-    mixed_model_items: int = 300  # items a benchmark in the mixed-effects sensitivity analysis; 0 skips it
-    reasoning: bool = True
+    mixed_effects: bool = True  # the mixed-effects sensitivity analysis
+    reasoning_items: int = 200  # items a benchmark whose answers are classified; 0 skips it
     transferability_floor: float = 0.1
 
     @staticmethod

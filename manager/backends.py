@@ -1,14 +1,11 @@
-"""Chooses where a sweep runs, and asks every scheduler that holds jobs of it.
-
-The rule: --cluster, else the sweep's `cluster:`, else Slurm if it is here, else this machine.
-"""
+"""Chooses where a sweep runs. The rule: --cluster, else the sweep's `cluster`, else Slurm if it is here."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from manager.cluster.backend import Backend, SchedulerView
 from manager.cluster.local import LocalBackend
@@ -20,12 +17,14 @@ from manager.store import Store
 if TYPE_CHECKING:
     from manager.cluster.slurm import SlurmBackend
 
+
 LOCAL = "local"
 
 
-def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> Backend:
-    """The backend for this sweep; a cluster without Slurm here is told."""
-    wanted = cluster or _setting_name(sweep.settings.get("cluster"))
+def choose(
+    store: Store, sweep: Sweep, cluster: str | None, slots: int | None, canary: bool | None = None
+) -> Backend:
+    wanted = cluster or _cluster_setting(sweep)
     if wanted == LOCAL or (wanted is None and shutil.which("sbatch") is None):
         number = len(gpus())
         return LocalBackend(store, slots or default_slots(number), number)
@@ -34,23 +33,19 @@ def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -
             f"cluster {wanted!r} needs Slurm and there is no sbatch on PATH; run this on a login node, "
             "or with --cluster local"
         )
-    return slurm(store, sweep, cluster)
-
-
-def slurm(store: Store, sweep: Sweep, cluster: str | None = None) -> SlurmBackend:
-    """The Slurm backend with the site that the sweep or the command line names."""
     from manager.cluster.slurm import SlurmBackend
     from manager.cluster.slurm_site import load_site
 
-    setting: Any = sweep.settings.get("cluster")
-    return SlurmBackend(store, load_site(cluster, setting), sweep.name, sweep.settings.get("max_parallel"))
+    site = load_site(cluster, sweep.settings.get("cluster"))
+    return SlurmBackend(store, site, sweep.name, canary)
 
 
-def _setting_name(setting: Any) -> str | None:
-    """What `cluster:` says: a name, a mapping of site values (Slurm), or nothing."""
-    if isinstance(setting, Mapping):
-        return str(setting.get("name") or "slurm")
-    return None if setting is None else str(setting)
+def _cluster_setting(sweep: Sweep) -> str | None:
+    """What `cluster:` says: a name, or a mapping of site values (always Slurm)."""
+    value = sweep.settings.get("cluster")
+    if isinstance(value, Mapping):
+        return str(value.get("name", "slurm"))
+    return None if value is None else str(value)
 
 
 def default_slots(gpu_count: int) -> int:
@@ -59,14 +54,21 @@ def default_slots(gpu_count: int) -> int:
 
 
 def views(store: Store, sweep: Sweep, ids: Sequence[str]) -> Mapping[str, SchedulerView]:
-    """What the scheduler says of the sweep's jobs; nothing for jobs that only ever ran on one machine."""
-    if store.sweep_backend(sweep.name) != "slurm":
-        return {}
-    return slurm(store, sweep, store.sweep_cluster(sweep.name)).observe(ids)
+    """What the scheduler says of these jobs; nothing for jobs that only ever ran on this machine."""
+    return _submitted_backend(store).observe(ids)
 
 
-def cancel_submitted(store: Store, sweep: Sweep | None, ids: Sequence[str]) -> list[str]:
-    """Tell the scheduler that holds these jobs to end them; returns the jobs that were told."""
-    if sweep is None or store.sweep_backend(sweep.name) != "slurm":
-        return []
-    return slurm(store, sweep, store.sweep_cluster(sweep.name)).cancel(ids)
+def cancel_submitted(store: Store, ids: Sequence[str]) -> list[str]:
+    """Tell the schedulers that hold these jobs to end them; returns the jobs that were told."""
+    return _submitted_backend(store).cancel(ids)
+
+
+def _submitted_backend(store: Store) -> SlurmBackend:
+    """For what is in a queue already no site is needed: the store knows tokens, names and users."""
+    from manager.cluster.slurm import SlurmBackend
+    from manager.cluster.slurm_site import Site
+
+    return SlurmBackend(store, Site())
+
+
+__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "views"]

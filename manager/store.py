@@ -62,6 +62,13 @@ class RunDirectory:
     def exists(self) -> bool:
         return (self.path / "job.json").is_file()
 
+    def names(self) -> frozenset[str]:
+        """What is in the directory now; nothing where there is none."""
+        try:
+            return frozenset(os.listdir(self.path))
+        except FileNotFoundError:
+            return frozenset()
+
     def job(self) -> Job:
         value = read_json(self.path / "job.json")
         if value is None:
@@ -262,23 +269,6 @@ class Store:
         entries = value["jobs"] if only is None else self._lineage(value["jobs"], only)
         jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in entries)
         return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
-
-    def sweep_backend(self, name: str) -> str:
-        """Where the sweep was last run: local or slurm."""
-        return str((read_json(self.sweep_dir(name) / "sweep.json") or {}).get("backend", "local"))
-
-    def sweep_cluster(self, name: str) -> str | None:
-        """The --cluster with which the sweep was last run."""
-        value = (read_json(self.sweep_dir(name) / "sweep.json") or {}).get("cluster_option")
-        return None if value is None else str(value)
-
-    def sweeps_of(self, job_id: str) -> list[str]:
-        """The sweeps that this job belongs to."""
-        return [name for name in self.sweep_names() if job_id in self.sweep_job_ids(name)]
-
-    def sweep_job_ids(self, name: str) -> set[str]:
-        value = read_json(self.sweep_dir(name) / "sweep.json") or {"jobs": []}
-        return {entry["id"] for entry in value["jobs"]}
 
     def _lineage(self, entries: list[dict[str, Any]], job_id: str) -> list[dict[str, Any]]:
         """The entries of a job and of all that it needs, directly or not; in the sweep's order."""

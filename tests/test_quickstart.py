@@ -41,7 +41,8 @@ def test_every_sample_of_every_item_is_there_once(small_sweep: SmallSweep) -> No
             seen = Counter((r["item"], r["sample"]) for r in map(json.loads, lines))
             assert set(seen.values()) == {1}
             summary = result["benchmarks"][row["name"]]
-            assert len(seen) == summary["samples"] == summary["items"] * row["sampler"]["samples"]
+            assert summary["samples"] == row["sampler"]["samples"]
+            assert len(seen) == summary["items"] * summary["samples"]
             assert 0 <= summary["pass_at_1"] <= 1
 
 
@@ -70,9 +71,9 @@ def test_mlflow_has_a_run_for_every_job_with_curves_and_evaluations_by_step(smal
     rewards = client.get_metric_history(train.info.run_id, "reward")
     # Steps that the resumed attempt did again are there once.
     assert sorted(point.step for point in rewards) == list(range(1, 9))
-    assert sorted(p.step for p in client.get_metric_history(train.info.run_id, "mini_math/pass@1")) == [4, 8]
+    assert sorted(p.step for p in client.get_metric_history(train.info.run_id, "mini_math/pass_at_1")) == [4, 8]
     evaluation = next(run for job_id, run in tracked.items() if jobs[job_id].labels.get("checkpoint") == 4)
-    assert [p.step for p in client.get_metric_history(evaluation.info.run_id, "mini_math/pass@1")] == [4]
+    assert [p.step for p in client.get_metric_history(evaluation.info.run_id, "mini_math/pass_at_1")] == [4]
 
 
 def test_the_report_is_an_artifact_of_the_sweeps_run(small_sweep: SmallSweep) -> None:

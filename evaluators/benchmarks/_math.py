@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,16 @@ from manager.errors import UserError
 INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
 
 
+# The training problems of MATH. Its hub configs are subjects; a data folder may hold them joined.
+MATH_TRAIN = DataSource(hub="EleutherAI/hendrycks_math", config="algebra", folder="math")
+
+
+def read_math_train(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
+    """A row of MATH, whose answer is the last box of its solution."""
+    boxes = answers.boxed(row["solution"])
+    return str(index), row["problem"], row["solution"], boxes[-1] if boxes else ""
+
+
 @dataclass(frozen=True)
 class MathBenchmark:
     """`read` turns one row of the hub into (id, problem, worked solution, answer)."""
@@ -30,19 +40,19 @@ class MathBenchmark:
     version: int = 1
     domain: str = "math"
     subdomain: str | None = None
-    train_source: DataSource | None = None
-    read_train: Callable[[Mapping[str, Any], int], tuple[str, str, str, str]] | None = field(default=None)
+    # Worked training problems, for demonstrations; the AIME and the AMC have none of their own here.
+    train_source: DataSource = MATH_TRAIN
+    read_train: Callable[[Mapping[str, Any], int], tuple[str, str, str, str]] | None = None
 
     def data_sources(self) -> list[tuple[DataSource, str]]:
         """Every (source, split) that `evaluators.fetch` brings."""
-        trained = [(self.train_source, "train")] if self.train_source else []
-        return [(self.source, "test"), *trained]
+        return [(self.source, "test"), (self.train_source, "train")]
 
     def items(self, split: str, data_dir: Path | None) -> Iterator[Item]:
+        if split not in ("test", "train"):
+            raise UserError(f"benchmark {self.name!r} has no split {split!r}; it has: test, train")
         source, read = self.source, self.read
         if split == "train":
-            if self.train_source is None:
-                raise UserError(f"benchmark {self.name!r} has no split 'train'; it has: test")
             source, read = self.train_source, self.read_train or self.read
         for index, row in enumerate(load_rows(source, split, data_dir)):
             identifier, problem, solution, answer = read(row, index)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evaluators.benchmark import DataSource
-from evaluators.benchmarks._math import MathBenchmark, plain_sampler
+from evaluators.benchmarks._math import MathBenchmark, plain_sampler, read_math_train
 
 
 def _read(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
@@ -25,4 +25,5 @@ BENCHMARK = MathBenchmark(
     source=DataSource(hub="math-ai/amc23", folder="amc23"),
     sampler=plain_sampler(16),
     read=_read,
+    read_train=read_math_train,
 )

@@ -6,17 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from evaluators.benchmark import DataSource
-from evaluators.benchmarks._math import MathBenchmark, plain_sampler
-from evaluators.scoring import answers
+from evaluators.benchmarks._math import MathBenchmark, plain_sampler, read_math_train
 
 
 def _read(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
     return row["unique_id"], row["problem"], row["solution"], row["answer"]
-
-
-def _read_train(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
-    boxes = answers.boxed(row["solution"])
-    return str(index), row["problem"], row["solution"], boxes[-1] if boxes else ""
 
 
 BENCHMARK = MathBenchmark(
@@ -24,7 +18,5 @@ BENCHMARK = MathBenchmark(
     source=DataSource(hub="HuggingFaceH4/MATH-500", folder="math500"),
     sampler=plain_sampler(1),
     read=_read,
-    # The training problems of MATH; its hub configs are subjects, so a data folder holds them joined.
-    train_source=DataSource(hub="EleutherAI/hendrycks_math", config="algebra", folder="math"),
-    read_train=_read_train,
+    read_train=read_math_train,
 )

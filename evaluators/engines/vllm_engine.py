@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from evaluators.prompts import chat_prompt, plain_prompt
 # How many requests vLLM holds at a time, for each it can run at once: never idle, and little is held by one
 # replica at the end while another has nothing to do.
 WINDOW = 2
+WATCH_SECONDS = 1.0
 CPU_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: nothing can outlive it
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; unset it takes nearly all memory
@@ -84,6 +86,16 @@ class VllmEngine:
         self.context_tokens: int | None = llm.model_config.max_model_len
         self._window = WINDOW * llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
         self._count = 0
+        self._closed = threading.Event()
+        if hasattr(llm.llm_engine.engine_core, "outputs_queue"):
+            threading.Thread(target=self._watch_core, args=(llm.llm_engine.engine_core,), daemon=True).start()
+
+    def _watch_core(self, core: Any) -> None:
+        """vLLM notices that its engine process was killed, but leaves whoever waits for output waiting."""
+        while not self._closed.wait(WATCH_SECONDS):
+            if core.resources.engine_dead:
+                core.outputs_queue.put_nowait(RuntimeError("its engine process ended"))
+                return
 
     def chat(self, messages: Sequence[Mapping[str, str]], thinking: bool | None) -> Prompt:
         return chat_prompt(self._tokenizer, messages, thinking, self._name)
@@ -142,6 +154,7 @@ class VllmEngine:
         llm, self._llm = self._llm, None
         if llm is None:
             return
+        self._closed.set()
         llm.llm_engine.engine_core.shutdown()
         del llm
         self._vllm.distributed.cleanup_dist_env_and_memory()

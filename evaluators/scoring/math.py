@@ -67,7 +67,7 @@ def _symbolic(gold: str, answer: str, gold_number: Plain | None) -> tuple[bool, 
 
 @cache
 def _worker() -> IsolatedCalls:
-    return IsolatedCalls("evaluators.scoring.math_worker", Limits(cpu_s=5.0, wall_s=60.0, memory_mb=2048))
+    return IsolatedCalls("evaluators.scoring.math_worker", Limits(cpu_s=5.0, wall_s=45.0, memory_mb=2048))
 
 
 def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:

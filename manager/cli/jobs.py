@@ -13,7 +13,7 @@ from rich.console import Console
 
 from manager.cli.options import DEFAULT_STORE, Json, StoreOption, open_sweep, print_json
 from manager.errors import UserError
-from manager.job import State, Sweep, SweepJob
+from manager.job import State, SweepJob
 from manager.store import Attempt, RunDirectory, Store
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of a job, or the beginning of it.")]
@@ -91,7 +91,6 @@ def cancel(
     from manager.plan import own_state
 
     here, entries = _select(store, target, filters)
-    sweep = _sweep_of(here, target, entries)
     ids = [entry.job.id for entry in entries]
     facts = all_facts(here, ids)
     open_ids = [job_id for job_id in ids if own_state(facts[job_id]) not in (State.DONE, State.CANCELLED)]
@@ -99,16 +98,9 @@ def cancel(
         # The wish is on disk first: a job that starts in this moment reads it.
         here.run(job_id).set_cancelled({"time": time.time()})
     # Local jobs see the wish by themselves; a scheduler has to be told.
-    told = cancel_submitted(here, sweep, open_ids)
+    told = cancel_submitted(here, open_ids)
     running = max(len(told), sum(facts[job_id].alive for job_id in open_ids))
     print(f"{len(open_ids)} jobs cancelled ({running} of them running); `manager retry` takes it back")
-
-
-def _sweep_of(store: Store, target: str, entries: list[SweepJob]) -> Sweep | None:
-    """The sweep whose scheduler holds these jobs."""
-    names = [target] if target in store.sweep_names() else []
-    names += store.sweeps_of(entries[0].job.id) if entries and not names else []
-    return store.read_sweep(names[0]) if names else None
 
 
 def retry(

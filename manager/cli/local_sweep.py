@@ -129,6 +129,5 @@ def _show_report(console: Console, store: Store, sweep: Sweep) -> None:
         run = store.run(entry.job.id)
         result = run.result() if entry.job.kind.value == "report" else None
         if result is not None:
-            console.print(result["summary"], markup=False, highlight=False, soft_wrap=True)
-            console.print(f"report: {run.path / result['report']}", soft_wrap=True)
+            console.print(result["summary"].rstrip(), markup=False, highlight=False, soft_wrap=True)
     console.print(f"`manager ui {sweep.name}` opens MLflow on this sweep")

@@ -1,39 +1,46 @@
-"""`manager sweep` on a cluster: submit what is missing, say what was done, leave."""
+"""`manager sweep` on a cluster: hands over what is missing, says so, and returns."""
 
 from __future__ import annotations
 
 from rich.console import Console
 
 from manager import render
-from manager.backends import slurm
 from manager.cli.sweeps import next_step
+from manager.cluster.slurm import SlurmBackend
 from manager.job import Sweep
-from manager.lock import exclusive
 from manager.observe import all_facts
-from manager.plan import Act, actions
+from manager.plan import Act
 from manager.status import collect
 from manager.store import Store
+from manager.submission import Round, submit_missing
 
 
-def submit(store: Store, sweep: Sweep, cluster: str | None) -> int:
-    """Hand over every job that has no result and is not in the queue; returns the exit status."""
+def submit(store: Store, sweep: Sweep, backend: SlurmBackend) -> int:
+    """Submit what has no result and is in no queue; returns the exit status."""
     console = Console()
-    backend = slurm(store, sweep, cluster)
-    with exclusive(store.sweep_dir(sweep.name) / "lock", f"sweep {sweep.name}"):
-        for entry in sweep.jobs:
-            store.add_job(entry.job)
-        store.write_sweep(sweep, backend=backend.name, cluster_option=cluster)
-        ids = [entry.job.id for entry in sweep.jobs]
-        todo = actions(sweep, all_facts(store, ids, backend.observe(ids)))
-        entries = [each.entry for each in todo if each.act in (Act.SUBMIT, Act.RESUME)]
-        submissions = backend.submit(entries, {}) if entries else []
-        number = sum(len(each.jobs) for each in submissions)
-        value = collect(store, sweep, all_facts(store, ids, backend.observe(ids)))
-    console.print(render.status(value))
-    console.print(f"{number} jobs submitted in {len(submissions)} calls of sbatch")
-    if backend.left_out:
+    result = submit_missing(store, sweep, backend)
+    for each in result.submissions:
+        console.print(f"submitted {len(each.jobs)} jobs as {each.scheduler_id} ({each.token})")
+    console.print(_summary(sweep, result))
+    if backend.left_out and backend.limits:
+        bound = f"{backend.limits.told_by} allows {backend.limits.max_queued}"
         console.print(
-            f"{len(backend.left_out)} jobs do not fit the queue's limit now; run the same command again later"
+            f"{len(backend.left_out)} jobs are not submitted yet: {bound}; run the same command again later"
         )
+    if result.budget:
+        console.print(result.budget.text())
+    if result.unknown:
+        console.print(f"{len(result.unknown)} jobs were left alone: {result.unknown[0].why}")
+    ids = [entry.job.id for entry in sweep.jobs]
+    value = collect(store, sweep, all_facts(store, ids, backend.observe(ids)))
+    console.print(render.status(value))
     console.print(next_step(value))
-    return 0
+    return 1 if result.unknown or result.count(Act.LEAVE) else 0
+
+
+def _summary(sweep: Sweep, result: Round) -> str:
+    parts = [f"{result.count(Act.SKIP)} of {len(result.actions)} jobs are done"]
+    if result.count(Act.WAIT):
+        parts.append(f"{result.count(Act.WAIT)} are queued or run already")
+    parts.append(f"{result.submitted} submitted now" if result.submitted else "nothing was submitted")
+    return f"sweep {sweep.name}: {', '.join(parts)}"

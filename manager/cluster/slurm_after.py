@@ -16,12 +16,15 @@ from typing import Any
 
 from manager.atomic import read_json, write_json
 from manager.cluster.slurm_task import ArrayWork
-from manager.diagnose import Diagnosis, diagnose
+from manager.diagnose import Diagnosis, Remedy, diagnose
 from manager.plan import ATTEMPTS_WITHOUT_PROGRESS, futile_attempts
 from manager.remedy import apply, explain, log_tail
 from manager.store import Attempt, RunDirectory, Store
 
-REQUEUE, LEAVE = 0, 3
+# What the script is told by the exit status. A bug's status, 1, leaves the job alone.
+REQUEUE, LEAVE, REQUEUE_ELSEWHERE, HOLD_ARRAY = 0, 3, 4, 5
+# In the submission's folder: its jobs are held because the first one failed before its first step.
+HELD = "held.json"
 # Signals that ask a job to save itself and stop: a time limit, a preemption.
 STOP_SIGNALS = frozenset({"SIGUSR2", "SIGUSR1", "SIGTERM"})
 # A job that dies before it could claim its run directory leaves no attempt to count.
@@ -47,8 +50,10 @@ def without_progress(attempts: Sequence[Attempt]) -> bool:
     return futile_attempts(steps) >= ATTEMPTS_WITHOUT_PROGRESS
 
 
-def decide(end: dict[str, Any], attempts: Sequence[Attempt], *, cancelled: bool) -> tuple[int, str]:
-    """Requeue or leave, and why, for an attempt that ended so."""
+def decide(
+    end: dict[str, Any], attempts: Sequence[Attempt], *, cancelled: bool, changed: bool = False
+) -> tuple[int, str]:
+    """Requeue or leave, and why, for an attempt that ended so; `changed`: the next one will be different."""
     outcome, cause = end.get("outcome"), end.get("cause", "")
     if cancelled:
         return LEAVE, "cancelled"
@@ -56,8 +61,14 @@ def decide(end: dict[str, Any], attempts: Sequence[Attempt], *, cancelled: bool)
     retryable = outcome in ("failed", "interrupted") and bool(end.get("retryable"))
     if not stopped and not (outcome == "failed" and retryable):
         return LEAVE, f"{outcome} ({cause})" if cause else str(outcome)
+    if end.get("remedy") == Remedy.SMALLER and not changed:
+        return LEAVE, f"{cause}, and the micro-batch is as small as it gets"
+    if end.get("remedy") == Remedy.SMALLER:
+        return REQUEUE, f"{cause}: with a smaller micro-batch"
     if without_progress(attempts):
         return LEAVE, f"{cause}, and again without getting further"
+    if end.get("remedy") == Remedy.OTHER_NODE:
+        return REQUEUE_ELSEWHERE, f"{cause}: it goes on elsewhere from what is saved"
     return REQUEUE, f"{cause}: it goes on from what is saved"
 
 
@@ -99,7 +110,8 @@ def _before_any_attempt(store: Store, token: str, restarts: int) -> tuple[int, s
     logs = [str(folder / f"{name}_0_log.{kind}") for kind in ("err", "out")]
     found = diagnose(log_tail(Attempt(0, folder, {"logs": logs}, None)))
     if found is not None and found.retryable and restarts < RESTARTS_WITHOUT_ATTEMPT:
-        return REQUEUE, f"{found.cause} before the job had begun"
+        elsewhere = found.remedy is Remedy.OTHER_NODE
+        return REQUEUE_ELSEWHERE if elsewhere else REQUEUE, f"{found.cause} before the job had begun"
     return LEAVE, f"{found.cause if found else 'unknown'} before the job had begun"
 
 
@@ -125,8 +137,8 @@ def last_words(store: Store, token: str, code: int, show_job: str) -> tuple[int,
     done = apply(directory, mine[-1], str(recorded.get("cause", "")), str(recorded.get("remedy", "")))
     if done:
         print(f"after the job: {done}", flush=True)
-    forgiven = directory.forgiven()
-    return decide(recorded, directory.attempts()[forgiven:], cancelled=directory.cancelled() is not None)
+    counted = directory.attempts()[directory.forgiven() :]
+    return decide(recorded, counted, cancelled=directory.cancelled() is not None, changed=bool(done))
 
 
 def _is_mine(attempt: Attempt, token: str, restarts: int) -> bool:
@@ -138,11 +150,23 @@ def _is_mine(attempt: Attempt, token: str, restarts: int) -> bool:
     )
 
 
+def _is_a_failure(store: Store, token: str) -> bool:
+    """Whether this job failed by itself: one that was cancelled or waits for a parent says nothing of others."""
+    directory = store.run(ArrayWork(str(store.root), token).job_id(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
+    last = directory.last_attempt()
+    return last is None or last.outcome == "failed"
+
+
 def main() -> None:
     """`python -m manager.cluster.slurm_after STORE TOKEN EXIT_CODE`, with `scontrol show job` as input."""
     store, token, code = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     verdict, why = last_words(store, token, code, sys.stdin.read())
-    print(f"after the job: {'requeue' if verdict == REQUEUE else 'not requeued'}: {why}", flush=True)
+    work = ArrayWork(str(store.root), token)
+    if verdict == LEAVE and work.intent().get("canary") and _is_a_failure(store, token) and not work.reached.exists():
+        write_json(work.folder / HELD, {"why": why})
+        verdict, why = HOLD_ARRAY, f"{why}; it was the first of its array, whose other jobs are held"
+    again = verdict in (REQUEUE, REQUEUE_ELSEWHERE)
+    print(f"after the job: {'requeued' if again else 'not requeued'}: {why}", flush=True)
     sys.exit(verdict)
 
 

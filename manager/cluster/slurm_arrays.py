@@ -58,6 +58,11 @@ class Chunk:
         text = index_text(sorted(self.tasks))
         return f"{text}%{self.throttle}" if self.throttle and self.throttle < len(self.tasks) else text
 
+    @property
+    def one_first(self) -> str:
+        """The text of --array with one job at a time, until it is seen that the first one works."""
+        return f"{index_text(sorted(self.tasks))}%1"
+
 
 def index_text(indexes: Sequence[int]) -> str:
     """Sorted indexes as Slurm writes them: `0-3,7`."""
@@ -112,10 +117,11 @@ def plan_arrays(
     entries: Sequence[SweepJob],
     parents: Mapping[str, ParentTask],
     max_array: int,
-    max_parallel: Mapping[str, int] | None = None,
+    max_parallel: int | None = None,
 ) -> list[Chunk]:
     """The arrays to submit, in an order in which every array comes after those it depends on.
 
+    `max_parallel` bounds each stage, unless its resources.slurm has an `array_parallelism` of its own.
     `parents`: needed jobs that are already in the queue. A need that is neither there nor among the
     entries is over, and is not named: the job itself looks for its result when it starts.
     """
@@ -130,7 +136,7 @@ def plan_arrays(
         first = len(plan.chunks)
         for same in shapes.values():
             plan.add(stage, same)
-        _throttle(plan.chunks[first:], (max_parallel or {}).get(stage))
+        _throttle(plan.chunks[first:], members[0].job.resources.slurm.get("array_parallelism", max_parallel))
     return plan.chunks
 
 

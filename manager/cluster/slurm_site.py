@@ -52,6 +52,7 @@ class Site:
     sbatch: Mapping[str, Any] = field(default_factory=dict)  # further options, passed through unchanged
     signal_before_limit_s: int = 180  # what a job has to save itself before its time limit
     max_jobs: int | None = None  # of ours in the queue at a time; default: what the cluster allows
+    max_parallel: int | None = None  # jobs of one stage that run at a time
     sbatch_interval_s: float = 0.2  # between two calls of sbatch
     timeout_s: float = 60.0  # for each command of Slurm
     settle_s: float = 30.0  # how long a call that was cut off may still appear in the queue
@@ -131,7 +132,7 @@ def _site(name: str, value: Any, where: str) -> Site:
 
 
 _TEXTS = ("partition", "account", "qos", "constraint", "exclude", "gres", "python", "scratch")
-_WHOLE = ("time_min", "cpus_per_task", "signal_before_limit_s", "max_jobs")
+_WHOLE = ("time_min", "cpus_per_task", "signal_before_limit_s", "max_jobs", "max_parallel")
 _NUMBERS = ("memory_gb", "sbatch_interval_s", "timeout_s", "settle_s")
 
 

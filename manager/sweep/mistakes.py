@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from manager.errors import UserError
 
+FEW = 5
 LISTED = 24  # more valid names than this are not listed in a message
 
 
@@ -38,11 +40,24 @@ class Mistake:
 
 
 class SweepErrors(UserError):
-    """Every mistake of a sweep file; its text has one line for each."""
+    """Every mistake of a sweep file; its text has one line for each, but few for each key and value."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        super().__init__("\n".join(_lines(mistakes)))
+
+
+def _lines(mistakes: Sequence[Mistake]) -> Iterator[str]:
+    """Of a key that is wrong for many combinations in as many ways, the first few and the number of the rest."""
+    count = Counter((mistake.place, mistake.key) for mistake in mistakes)
+    told: Counter[tuple[Place, str]] = Counter()
+    for mistake in mistakes:
+        at = (mistake.place, mistake.key)
+        told[at] += 1
+        if told[at] <= FEW:
+            yield str(mistake)
+        elif told[at] == FEW + 1:
+            yield str(replace(mistake, message=f"and {count[at] - FEW:,} more for other combinations"))
 
 
 @dataclass

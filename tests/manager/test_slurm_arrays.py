@@ -86,9 +86,11 @@ def test_different_resources_are_different_arrays() -> None:
 
 def test_arrays_stay_below_the_limit_and_share_the_bound_on_parallel_jobs() -> None:
     jobs = [entry("train", n) for n in range(25)]
-    chunks = plan_arrays(jobs, {}, 10, {"train": 7})
+    chunks = plan_arrays(jobs, {}, 10, 7)
     assert [chunk.array for chunk in chunks] == ["0-9%3", "0-9%2", "0-4%2"]
-    assert [chunk.array for chunk in plan_arrays(jobs, {}, 10, {"train": 1})] == ["0-9%1", "0-9%1", "0-4%1"]
+    assert [chunk.array for chunk in plan_arrays(jobs, {}, 10, 1)] == ["0-9%1", "0-9%1", "0-4%1"]
+    own = [entry("train", n, slurm={"array_parallelism": 2}) for n in range(5)]
+    assert [chunk.array for chunk in plan_arrays(own, {}, 10, 4)] == ["0-4%2"]
 
 
 def test_a_job_after_tasks_of_several_arrays_names_those_tasks() -> None:

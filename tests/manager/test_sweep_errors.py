@@ -72,7 +72,8 @@ TRAIN = "matrix: {x: [1]}\nstages:\n  t: {kind: rl, model: fino1-8b, data: math,
         ("generation: {mode: colocate, vllm_gpu_memory: 0.4}",
          "t.generation.vllm_gpu_memory: unknown key, did you mean"),
         ("batch: {prompts: 64, mini_batch: 16}, export_steps: 50",
-         "t.export_steps: 64 generated prompts make 4 optimiser steps of 16, and weights are exported between them only: 50 is no multiple of 4"),
+         "t.export_steps: 64 generated prompts make 4 optimiser steps of 16, and weights are exported "
+         "between them only: 50 is no multiple of 4"),
         ("seed: -1", "t.seed: -1 is too small; at least 0"),
         ("seed: true", "t.seed: expected a whole number, not true"),
     ],
@@ -200,8 +201,17 @@ def test_too_many_combinations_are_refused_before_they_are_made(tmp_path: Path) 
          "e: {kind: evaluate, needs: [t, u], suite: mini}", "starts from one model and needs at most one stage"),
         ("r: {kind: report, study: scale}", "stages.r: needs: names the stages that it reports on; there is none"),
         ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e}",
-         "stages.r.study: missing here and in the sweep; one of: observational"),
+         "stages.r.study: missing here and in the sweep; one of: algorithms"),
+        ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e, study: scale, "
+         "settings: {in_doman: domain}}", "stages.r.settings.in_doman: unknown key, did you mean in_domain"),
+        ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e, study: scale, "
+         "settings: {replicates: many}}", "stages.r.settings.replicates: expected a whole number, not 'many'"),
         ("t: {kind: rl, model: fino1-8b}", "stages.t.data: missing; name a domain: mini-math"),
+        ("t: {kind: rl, model: fino1-8b, data: {mix: {}}}", "stages.t.data.mix: needs domains with weights"),
+        ("t: {kind: rl, model: fino1-8b, data: {mix: {math: 0}}}", "stages.t.data.mix: needs domains with weights"),
+        ("t: {kind: rl, model: fino1-8b, data: {mix: {maths: 1}}}", "stages.t.data.mix.maths: 'maths': unknown domain"),
+        ("t: {kind: rl, model: fino1-8b, data: {name: math, mix: {}}}",
+         "stages.t.data: expected one of name (a domain)"),
         ("t: {kind: rl, model: fino1-8b, data: maths}", "stages.t.data: 'maths': unknown domain, did you mean math"),
         ("e: {kind: evaluate, model: fino1-8b}", "stages.e.suite: missing; a suite (mini"),
         ("e: {kind: evaluate, model: fino1-8b, suite: [gms8k]}",
@@ -245,6 +255,16 @@ def test_a_mistake_in_a_matrix_value_is_told_once_where_it_is_written(tmp_path: 
     """
     (line,) = mistakes(tmp_path, text)
     assert line.startswith("sweep.yaml:3: matrix.base[1]: 'no-such-model': unknown model")
+
+
+def test_a_mistake_for_every_combination_is_told_a_few_times(tmp_path: Path) -> None:
+    text = f"""
+        matrix: {{seed: [{", ".join(map(str, range(1000)))}]}}
+        stages: {{e: {{kind: evaluate, model: fino1-8b, suite: mini, seed: "x${{seed}}"}}}}
+    """
+    found = mistakes(tmp_path, text)
+    assert found[0] == "sweep.yaml:3: stages.e.seed: expected a whole number, not 'x0'"
+    assert found[5:] == ["sweep.yaml:3: stages.e.seed: and 995 more for other combinations"]
 
 
 def test_nothing_is_left_of_the_matrix(tmp_path: Path) -> None:

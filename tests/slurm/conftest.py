@@ -40,7 +40,7 @@ def running_cluster() -> Iterator[Cluster]:
 def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     """An empty, healthy cluster whose jobs import this checkout and the toy kind."""
     monkeypatch.setenv("SLURM_CONF", str(running_cluster.conf))
-    monkeypatch.setenv("MANAGER_KINDS", "rl=tests.manager.toy_kind")
+    monkeypatch.setenv("MANAGER_KINDS", "rl=tests.slurm.fault_kind")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     running_cluster.empty()
     return running_cluster

@@ -93,8 +93,10 @@ def test_a_duplicate_in_the_queue_leaves_at_once_with_success(
     # The same array once more, as if a manager had not known of the first.
     (token,) = [path.name for path in (store.root / "submissions").iterdir() if path.is_dir()]
     cluster.command("sbatch", str(store.submission_dir(token) / "submission.sh"))
-    wait_for(lambda: any("refused" in p.read_text() or "nothing to do" in p.read_text()
-                         for p in store.submission_dir(token).glob("*_log.out")), "the second copy has left")  # fmt: skip
+    logs = store.submission_dir(token).glob
+    wait_for(
+        lambda: any("nothing to do" in path.read_text() for path in logs("*_log.out")), "the second copy has left"
+    )
     assert_done(store, sweep)
     assert_ran_once(store, sweep)
     wait_for(lambda: cluster.queued() == 0, "both copies have ended")
@@ -105,7 +107,7 @@ def test_a_duplicate_in_the_queue_leaves_at_once_with_success(
 
 def test_a_refusal_is_told_in_slurms_words_and_leaves_nothing_behind(cluster: Cluster, store: Store) -> None:
     sweep = toy_sweep("refused", ("train", [toy(1)]))
-    with pytest.raises(UserError, match="stage train: Slurm refuses 1 jobs: .*[Ii]nvalid partition") as told:
+    with pytest.raises(UserError, match=r"stage train: Slurm refuses 1 jobs: .*[Ii]nvalid partition") as told:
         submit_missing(store, sweep, backend(store, partition="nowhere"))
     assert "\n" not in str(told.value)
     # At once, without waiting for a call that surely did not arrive.
@@ -116,7 +118,8 @@ def test_a_refusal_is_told_in_slurms_words_and_leaves_nothing_behind(cluster: Cl
 
 def test_no_more_jobs_are_submitted_than_the_user_may_queue(cluster: Cluster, store: Store) -> None:
     trains = [toy(n) for n in range(3)]
-    sweep = toy_sweep("capped", ("train", trains), ("evaluate", [toy(10 + n, needs=(t.id,)) for n, t in enumerate(trains)]))
+    evaluations = [toy(10 + n, needs=(train.id,)) for n, train in enumerate(trains)]
+    sweep = toy_sweep("capped", ("train", trains), ("evaluate", evaluations))
     capped = backend(store, qos="capped")
     assert submit_missing(store, sweep, capped).submitted == 4
     assert [entry.stage for entry in capped.left_out] == ["evaluate", "evaluate"]
@@ -139,7 +142,10 @@ FAKE_SBATCH = """\
 
 @pytest.mark.parametrize(
     "after",
-    ["sleep 600", "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"],
+    [
+        "sleep 600",
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1",
+    ],
     ids=["hangs", "error"],
 )
 def test_a_job_whose_acceptance_was_not_heard_is_found_by_its_token(
@@ -176,7 +182,8 @@ def test_arrays_are_disabled_on_some_clusters(
 
 
 def test_resources_reach_slurm(cluster: Cluster, store: Store) -> None:
-    sweep = toy_sweep("gpus", ("train", [toy(1, resources=Resources(nodes=2, gpus_per_node=2, time_min=3), step_s=1.0)]))
+    resources = Resources(nodes=2, gpus_per_node=2, time_min=3)
+    sweep = toy_sweep("gpus", ("train", [toy(1, resources=resources, step_s=1.0)]))
     (submission,) = submit_missing(store, sweep, backend(store)).submissions
     show = cluster.command("scontrol", "show", "job", "--oneliner", submission.scheduler_id)
     assert "NumNodes=2" in show

@@ -17,7 +17,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_NEWIPC = 0x08000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 22, 38, 47, 4
 _MIB = 1 << 20
@@ -45,10 +45,19 @@ def mount(kind: str, target: str, flags: int, options: str = "") -> None:
     )
 
 
-def private_mounts(size_mb: int, *, executable: bool) -> None:
-    """A new /tmp and /dev/shm of bounded size, and a /proc that shows the new pid namespace alone."""
+def private_mounts(size_mb: int, *, executable: bool, keep: list[str]) -> None:
+    """A new /tmp and /dev/shm of bounded size, and a /proc that shows the new pid namespace alone.
+
+    `keep`: folders below /tmp that were mounted for the worker (a Python can be installed there).
+    """
     flags = _MS_NOSUID | _MS_NODEV | (0 if executable else _MS_NOEXEC)
+    kept = [(folder, os.open(folder, os.O_PATH)) for folder in keep]
     mount("tmpfs", "/tmp", flags, f"size={size_mb}m,nr_inodes=16384,mode=0777")
+    for folder, descriptor in kept:
+        os.makedirs(folder)
+        source = f"/proc/self/fd/{descriptor}".encode()
+        _check(_libc.mount(source, folder.encode(), None, _MS_BIND | _MS_REC, None), f"bind {folder}")
+        os.close(descriptor)
     mount(
         "tmpfs", "/dev/shm", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size_mb}m,nr_inodes=4096,mode=0777"
     )
