@@ -1,7 +1,7 @@
-"""Aider Polyglot: 225 Exercism exercises in six languages, one attempt each (Aider-AI/polyglot-benchmark, MIT).
+"""Aider Polyglot: 225 Exercism exercises in six languages, one attempt each (Aider-AI, exercises MIT).
 
-Every answer is built and tested in an own copy of its exercise. A language whose tools are not on this machine
-is told as such, never counted as wrong.
+Every answer is built and tested in an own copy of its exercise. A language whose tools are not on this
+machine is told as such, never counted as wrong.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ class AiderPolyglot(CodeBenchmark):
         language, mark = _LANGUAGES[fields["language"]]
         files = "\n\n".join(f"{path}\n{fenced(text, mark)}" for path, text in fields["solution"].items())
         return (
-            f"{fields['text']}\n\nSolve this exercise in {language}, with its standard library only. These are the "
-            f"files to change:\n\n{files}\n\nGive every changed file whole, each in one fenced code block with "
-            "the file's path alone on the line before it. Keep the names of functions and classes: tests use them."
+            f"{fields['text']}\n\nSolve this exercise in {language}, with its standard library only. "
+            f"These are the files to change:\n\n{files}\n\nGive every changed file whole, each in one "
+            "fenced code block with the file's path alone on the line before it. Keep the names of functions "
+            "and classes: tests use them."
         )
 
     def score(self, item: Item, completion: str, *, truncated: bool = False) -> Score:
