@@ -65,6 +65,7 @@ def test_a_killed_task_is_recorded_and_goes_on_without_any_manager(cluster: Clus
     assert submit_missing(store, sweep, backend(store)).submissions == ()
 
 
+@pytest.mark.slow
 def test_out_of_gpu_memory_halves_the_micro_batch_until_it_fits(cluster: Cluster, store: Store) -> None:
     sweep, run, _ = one(store, fits=2)
     before = run.job()
