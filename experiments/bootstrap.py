@@ -151,8 +151,9 @@ def _item_draws(
 
 def _draw_counts(items: int, replicates: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """How often each item is drawn: replicates × items."""
-    drawn = rng.integers(0, items, size=(replicates, items), dtype=np.int32)
-    drawn += (np.arange(replicates, dtype=np.int32) * items)[:, None]
+    # 64 bits: bincount would copy anything narrower, which takes longer than drawing.
+    drawn = rng.integers(0, items, size=(replicates, items), dtype=np.int64)
+    drawn += (np.arange(replicates) * items)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=replicates * items)
     return counts.reshape(replicates, items).astype(np.float32)
 

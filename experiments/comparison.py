@@ -118,6 +118,9 @@ class Comparison:
 DOMAIN_ORDER = ("math", "code", "knowledge")
 
 
+_KEYS = ["domain", "benchmark", "version", "condition"]
+
+
 def compare(frame: pd.DataFrame, *, control: str = "parent", include_unfinished: bool = False) -> Comparison:
     """Pair the trained models of a table with their controls.
 
@@ -135,8 +138,9 @@ def compare(frame: pd.DataFrame, *, control: str = "parent", include_unfinished:
         used = used[used["value"].notna()]
     units, control_of = _units(used, control)
     paired: list[Paired | None] = []
+    slim = used[[*_KEYS, "subdomain", "item", "model", "name", "value"]]  # a group is a copy: keep it small
     ordered = sorted(
-        used.groupby(["domain", "benchmark", "version", "condition"], observed=True, dropna=False),
+        slim.groupby(_KEYS, observed=True, dropna=False),
         key=lambda entry: (_domain_rank(entry[0][0]), str(entry[0][0]), str(entry[0][1:])),
     )
     names = [str(key[1]) for key, _ in ordered]
@@ -186,21 +190,22 @@ def _split(value: object) -> tuple[str, ...]:
 
 def _pair(name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str], notes: list[str]) -> Paired | None:
     """Sums and counts, items × units; None where no unit has a control on this benchmark."""
-    item_codes, items = pd.factorize(rows["item"].astype(object), sort=True)
-    model_codes, models = pd.factorize(rows["model"].astype(object))
+    item_codes, items = _codes(rows["item"])
+    model_codes, models = _codes(rows["model"])
     shape = (len(models), len(items))
     flat = model_codes * shape[1] + item_codes
     values = rows["value"].to_numpy(dtype=np.float64)
     sums = np.bincount(flat, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
     counts = np.asarray(np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape), dtype=np.float64)
-    index = {str(model): i for i, model in enumerate(models)}
-    by_name = dict(zip(("name:" + rows["name"].astype(str)), rows["model"].astype(str), strict=True))
+    index = {model: i for i, model in enumerate(models)}
+    once = rows.drop_duplicates("model")
+    by_name = {f"name:{n}": str(m) for n, m in zip(once["name"], once["model"], strict=True)}
     trained = [index.get(unit.model) for unit in units]
     controls = [by_name.get(c, c) if c.startswith("name:") else c for c in control_of]
     control = [index.get(c) for c in controls]
     _tell_missing(name, units, trained, control, notes)
     paired = Paired(
-        name, str(rows["domain"].iloc[0]), str(rows["subdomain"].iloc[0]), tuple(str(i) for i in items),
+        name, str(rows["domain"].iloc[0]), str(rows["subdomain"].iloc[0]), tuple(items),
         _columns(sums, trained), _columns(counts, trained),
         _columns(sums, control), _columns(counts, control),
         tuple(c if i is not None else "" for c, i in zip(controls, control, strict=True)),
@@ -209,6 +214,17 @@ def _pair(name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str
         return None
     _tell_restricted(paired, notes)
     return paired
+
+
+def _codes(values: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes 0 … n-1 and the values they stand for, sorted; only values that occur."""
+    texts = values.astype("category").cat
+    present, codes = np.unique(texts.codes.to_numpy(), return_inverse=True)
+    names = [str(texts.categories[i]) for i in present]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[codes], [names[i] for i in order]
 
 
 def _columns(matrix: NDArray[Any], rows: list[int | None]) -> Floats:

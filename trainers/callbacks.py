@@ -17,7 +17,6 @@ from manager.run import Failed, Run
 from trainers import checkpoints, distributed
 from trainers.export import export
 
-
 WITHOUT_SIGNAL = 10
 
 

@@ -57,6 +57,7 @@ def request_of(program: Program) -> tuple[dict[str, Any], list[bytes], float]:
         header["module"] = program.module
     elif isinstance(program, UnitTests):
         header["tests"] = program.tests
+        header["test_modules"] = dict(program.test_modules)
         header["test_class"] = {name: list(tests) for name, tests in program.expected.items()}
     return header, [source, stdin, *(_bytes(content) for content in program.files.values())], wall_s
 

@@ -54,7 +54,9 @@ def test_yaml_blocks_are_valid(block: Block, tmp_path: Path, monkeypatch: pytest
     assert load_sweep(path, catalog=catalog.load(), environ=os.environ).jobs
 
 
-COMMANDS = [pytest.param(command, id=f"{block.place} {command}") for block in blocks("sh") for command in block.commands]
+COMMANDS = [
+    pytest.param(command, id=f"{block.place} {command}") for block in blocks("sh") for command in block.commands
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -98,7 +100,9 @@ def known(words: list[str], small: SmallSweep) -> list[str]:
     ids = store.job_ids()
     names = {"JOB": ids[0], "A": ids[0], "B": ids[1], "SWEEP": "quickstart"}
     shipped = {path.stem for path in (ROOT / "sweeps").rglob("*.yaml")}
-    return [names.get(word, "quickstart" if word in shipped else word) for word in words if word not in ("-f", "--follow")]
+    return [
+        names.get(word, "quickstart" if word in shipped else word) for word in words if word not in ("-f", "--follow")
+    ]
 
 
 def check_by_help(command: str, rest: list[str], small: SmallSweep) -> None:

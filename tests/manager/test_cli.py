@@ -47,7 +47,11 @@ def manager(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
 def test_a_sweep_from_plan_to_clean(tmp_path: Path, file: Path) -> None:
     planned = manager(tmp_path, "plan", file, "--json")
     jobs = json.loads(planned.stdout)["jobs"]
-    assert [(job["stage"], job["action"]) for job in jobs] == [("base", "submit"), ("train", "submit"), ("train", "submit")]
+    assert [(job["stage"], job["action"]) for job in jobs] == [
+        ("base", "submit"),
+        ("train", "submit"),
+        ("train", "submit"),
+    ]
     assert not (tmp_path / "runs").exists()  # a plan changes nothing
     ran = manager(tmp_path, "sweep", file)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -134,7 +138,20 @@ def test_logs_follow_a_job_to_its_end(tmp_path: Path, file: Path) -> None:
 
 def test_help_names_every_command(tmp_path: Path) -> None:
     text = manager(tmp_path, "--help").stdout
-    for name in ("plan", "sweep", "status", "logs", "cancel", "retry", "why", "report", "ui", "doctor", "clean", "data"):
+    for name in (
+        "plan",
+        "sweep",
+        "status",
+        "logs",
+        "cancel",
+        "retry",
+        "why",
+        "report",
+        "ui",
+        "doctor",
+        "clean",
+        "data",
+    ):
         assert f" {name} " in text
     assert "Traceback" not in text
 

@@ -98,8 +98,8 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(directory: RunDirectory, name: str = "0001", world_size: int = 1) -> Attempt:
-    """Start every rank of the job, as the worker would."""
+def start(directory: RunDirectory, name: str = "0001", world_size: int = 1, *, logits: bool = False) -> Attempt:
+    """Start every rank of the job, as the worker would; with `logits`, rank 0 keeps the trainer's at the end."""
     folder = directory.path / "attempts" / name
     folder.mkdir(parents=True)
     shared = {
@@ -111,6 +111,8 @@ def start(directory: RunDirectory, name: str = "0001", world_size: int = 1) -> A
         "DS_ACCELERATOR": "cpu",
     }
     root = Path(__file__).parents[2]
+    if logits:
+        shared["TEST_LOGITS"] = "1"
     ranks = []
     for rank in range(world_size):
         environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(root)}

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -108,8 +112,6 @@ def test_babyai_unknown_level_lists_the_levels() -> None:
 
 @pytest.mark.parametrize(("name", "package"), [("reasoning_gym", "reasoning_gym"), ("babyai", "gymnasium")])
 def test_missing_package_is_told_with_what_to_install(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     for module in [module for module in sys.modules if module.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
@@ -119,3 +121,94 @@ def test_missing_package_is_told_with_what_to_install(name: str, package: str, m
         refusal.cache_clear()
     with pytest.raises(UserError, match=rf"needs the package {package}.*rl-transfer-manager\[agents\]"):
         make(name)
+
+
+@needs("textworld")
+def test_textworld() -> None:
+    environment = make("textworld")
+    for split in ("train", "test"):
+        assert contract.solved_share(environment, range(10), split) >= 0.95
+    contract.check_repeats(lambda: make("textworld"), range(2))
+    contract.check_augmentation(environment, range(3), 80)
+    contract.check_invalid_actions(environment)
+    contract.check_splits_are_disjoint(environment, environment.content, 8)  # type: ignore[attr-defined]
+
+
+@needs("textworld")
+def test_textworld_games_do_not_depend_on_the_hash_seed() -> None:
+    program = "from evaluators.environments import make\nprint(make('textworld').reset(5, 'test'))"
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
+    assert "Objective: " in texts.pop()
+
+
+@needs("textworld")
+def test_textworld_state_says_what_is_there() -> None:
+    environment = make("textworld")
+    texts = [environment.reset(task, "test") for task in range(6)]
+    for action in environment.oracle() or []:
+        texts.append(environment.step(action).text)
+    everything = "\n".join(texts)
+    assert "You are in the " in everything
+    assert "An exit leads " in everything
+    assert "There is the " in everything
+    assert "You carry: nothing." in everything
+
+
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="java is not installed")
+
+
+@needs("scienceworld")
+@needs_java
+@pytest.mark.slow
+def test_scienceworld() -> None:
+    tasks = ["find-plant", "lifespan-longest-lived", "chemistry-mix-paint-secondary-color"]
+    environment = make("scienceworld", tasks=tasks)
+    for split in ("train", "test"):
+        assert contract.solved_share(environment, range(6), split) >= 0.95
+    contract.check_repeats(lambda: make("scienceworld", tasks=tasks), range(2))
+    contract.check_augmentation(environment, range(3), 80)
+    contract.check_splits_are_disjoint(environment, environment.content, 12)  # type: ignore[attr-defined]
+    assert (environment.task_count("test") or 0) > 50
+    with pytest.raises(UserError, match="no task 100000"):
+        environment.reset(100_000, "test")
+
+
+@needs("scienceworld")
+@needs_java
+def test_scienceworld_invalid_actions_and_two_worlds_in_one_process() -> None:
+    one = make("scienceworld", tasks="find-plant", cap=5)
+    other = make("scienceworld", tasks="find-plant", cap=5)
+    contract.check_invalid_actions(one)
+    one.reset(0)
+    before = other.reset(0)
+    plan = one.oracle() or []
+    assert one.step(plan[0]).valid
+    assert other.reset(0) == before
+    one.step("look around")
+    assert one.oracle() is None  # off the package's own solution
+
+
+@needs("scienceworld")
+@needs_java
+@pytest.mark.slow
+def test_scienceworld_short_tasks_fit_into_the_cap() -> None:
+    environment = make("scienceworld")
+    assert contract.solved_share(environment, range(42), "test") >= 0.95
+    assert contract.solved_share(environment, range(42), "train") >= 0.95
+
+
+@needs("scienceworld")
+@needs_java
+def test_scienceworld_unknown_task_lists_the_tasks() -> None:
+    with pytest.raises(UserError, match="has no task boil-egg; it has: boil, "):
+        make("scienceworld", tasks="boil-egg")
