@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from manager.cluster.backend import HELD_BACK
 from manager.job import State, Sweep, SweepJob
 from manager.plan import JobFacts, states
 from manager.store import Attempt, Store
@@ -90,6 +91,9 @@ def collect(store: Store, sweep: Sweep, facts: Mapping[str, JobFacts]) -> SweepS
                 running.append(running_row(entry, attempt, time.time()))
         elif state in (State.FAILED, State.UNKNOWN):
             problems.append(_problem(entry, state, facts[entry.job.id]))
+        elif _held_back(facts[entry.job.id]):
+            message = f"{HELD_BACK}; when its cause is mended `manager sweep` submits this one anew"
+            problems.append(ProblemRow(entry.job.id, entry.title, state, facts[entry.job.id].attempts, "held", message))
     rows = tuple(StageRow(name, kind, counts) for name, (kind, counts) in stages.items())
     return SweepStatus(sweep.name, rows, tuple(running), tuple(problems))
 
@@ -118,6 +122,10 @@ def _eta(progress: Mapping[str, Any]) -> float | None:
         return None
     per_step = (progress["step_time"] - first["time"]) / (step - first["step"])
     return float(per_step * (total - step))
+
+
+def _held_back(facts: JobFacts) -> bool:
+    return facts.view is not None and facts.view.reason == HELD_BACK
 
 
 def _problem(entry: SweepJob, state: State, facts: JobFacts) -> ProblemRow:

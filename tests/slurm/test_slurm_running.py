@@ -15,6 +15,7 @@ from manager.job import Resources, State, Sweep
 from manager.observe import all_facts
 from manager.plan import states
 from manager.remedy import bad_nodes
+from manager.status import collect
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
 from tests.slurm.cluster import Cluster, assert_done, backend, steps_done, toy, toy_sweep, wait_for
@@ -198,6 +199,8 @@ def test_when_the_first_job_fails_the_others_are_held_and_told(cluster: Cluster,
     assert [len(store.run(job.id).attempts()) for job in jobs] == [1, 0, 0, 0]
     views = backend(store, "held").observe([job.id for job in jobs])
     assert {view.reason for view in views.values()} == {"FAILED", "held: the first job of its array failed"}
+    status = collect(store, sweep, all_facts(store, [job.id for job in jobs], views))
+    assert [row.cause for row in status.problems] == ["exception", "held", "held", "held"]
     # Once more: the failed one is left alone, the held ones are submitted anew, again one first.
     again = canary(store, sweep)
     assert again.submitted == 3
