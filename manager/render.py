@@ -48,6 +48,9 @@ def status(value: SweepStatus) -> RenderableType:
     parts: list[RenderableType] = [stages(value)]
     if value.running:
         parts.append(running(value.running))
+    if value.queue_reasons:
+        reasons = sorted(value.queue_reasons.items(), key=lambda item: -item[1])
+        parts.append(Text("queued: " + ", ".join(f"{number} {reason}" for reason, number in reasons), style="blue"))
     if value.problems:
         parts.append(problems(value))
     return Group(*parts)
