@@ -116,6 +116,7 @@ def test_a_refusal_is_told_in_slurms_words_and_leaves_nothing_behind(cluster: Cl
     assert_ran_once(store, sweep)
 
 
+@pytest.mark.slow
 def test_no_more_jobs_are_submitted_than_the_user_may_queue(cluster: Cluster, store: Store) -> None:
     trains = [toy(n) for n in range(3)]
     evaluations = [toy(10 + n, needs=(train.id,)) for n, train in enumerate(trains)]
@@ -166,6 +167,7 @@ def test_a_job_whose_acceptance_was_not_heard_is_found_by_its_token(
     assert_ran_once(store, sweep)
 
 
+@pytest.mark.slow
 def test_arrays_are_disabled_on_some_clusters(
     cluster: Cluster, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +183,7 @@ def test_arrays_are_disabled_on_some_clusters(
     assert_ran_once(store, sweep)
 
 
+@pytest.mark.slow
 def test_resources_reach_slurm(cluster: Cluster, store: Store) -> None:
     resources = Resources(nodes=2, gpus_per_node=2, time_min=3)
     sweep = toy_sweep("gpus", ("train", [toy(1, resources=resources, step_s=1.0)]))
