@@ -10,12 +10,15 @@ import hashlib
 import importlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 # The name in a sweep -> the module. Modules are not named like the libraries they use.
 ENGINES = {"transformers": "hf", "vllm": "vllm_engine", "openai": "openai_endpoint"}
+# The option that makes so many engines, each with its own devices, share the requests.
+REPLICAS = "data_parallel_size"
 
 
 class Ended(StrEnum):
@@ -45,6 +48,7 @@ class Prompt:
     text: str
     tokens: array[int] | None
     messages: tuple[Mapping[str, str], ...] = ()
+    thinking: bool | None = None  # for a server that applies the template itself
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Completion:
     prompt_tokens: int | None
     completion_tokens: int
     failed: str = ""
+    too_long: bool = False  # it failed because the prompt does not fit the context
 
 
 @dataclass(frozen=True)
@@ -103,12 +108,32 @@ class Engine(Protocol):
 def load(name: str, settings: EngineSettings) -> Engine:
     """The engine of that name with its model loaded; EngineError tells why not."""
     if name not in ENGINES:
-        raise EngineError(
-            f"engine.name: no engine {name!r}; there are: {', '.join(ENGINES)}", cause="engine_unknown"
-        )
-    module = importlib.import_module(f"evaluators.engines.{ENGINES[name]}")
-    engine: Engine = module.load(settings)
-    return engine
+        raise EngineError(f"engine.name: no engine {name!r}; there are: {', '.join(ENGINES)}", cause="engine_unknown")
+    replicas = settings.options.get(REPLICAS, 1)
+    if name == "openai" or replicas == 1:
+        options = {key: value for key, value in settings.options.items() if key != REPLICAS}
+        engine: Engine = engine_module(name).load(replace(settings, options=options))
+        return engine
+    if not isinstance(replicas, int) or replicas < 1:
+        message = f"engine.{REPLICAS}: {replicas!r} is not a whole number of at least 1"
+        raise EngineError(message, cause="engine_options")
+    found: Engine = importlib.import_module("evaluators.engines.replicas").load(name, settings)
+    return found
+
+
+def engine_module(name: str) -> Any:
+    return importlib.import_module(f"evaluators.engines.{ENGINES[name]}")
+
+
+def check_model_path(model: str) -> None:
+    """A local path has to be a model's folder: told before a library takes it for the id of a hub."""
+    if model.startswith(("/", "./", "../")) and not (Path(model) / "config.json").is_file():
+        raise EngineError(f"{model}: no model here (config.json is missing)", cause="model_missing")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for messages of one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def sample_seed(seed: int, benchmark: str, item: str, sample: int) -> int:

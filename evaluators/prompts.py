@@ -39,9 +39,7 @@ class Prompting:
             value = {"mode": value or Mode.CHAT}
         unknown = set(value) - {"mode", "thinking", "system"}
         if unknown:
-            raise UserError(
-                f"prompting: unknown {', '.join(sorted(unknown))}; there are: mode, thinking, system"
-            )
+            raise UserError(f"prompting: unknown {', '.join(sorted(unknown))}; there are: mode, thinking, system")
         mode = value.get("mode", Mode.CHAT)
         if mode not in list(Mode):
             raise UserError(f"prompting.mode: {mode!r} is not one of {', '.join(Mode)}")
@@ -55,19 +53,17 @@ class Prompter:
     benchmark: Benchmark
     prompting: Prompting
     engine: Engine
-    shots: tuple[Item, ...] = ()
+    shots: tuple[Item, ...] = ()  # one more than are shown where they are test items
 
     @staticmethod
     def of(benchmark: Benchmark, prompting: Prompting, engine: Engine, data_dir: Path | None) -> Prompter:
-        shots: tuple[Item, ...] = ()
-        if prompting.mode is Mode.BASE_FEWSHOT:
-            shots = tuple(islice(benchmark.items("train", data_dir), SHOTS))
+        shots = example_items(benchmark, data_dir) if prompting.mode is Mode.BASE_FEWSHOT else ()
         return Prompter(benchmark, prompting, engine, shots)
 
     def prompt(self, item: Item) -> Prompt:
         messages = self.benchmark.messages(item)
         if self.prompting.mode is Mode.BASE_FEWSHOT:
-            return self.engine.plain(self._few_shot_text(messages))
+            return self.engine.plain(self._few_shot_text(item, messages))
         if self.prompting.system is not None:
             messages = [{"role": "system", "content": self.prompting.system}, *messages]
         return self.engine.chat(messages, self.prompting.thinking)
@@ -77,22 +73,31 @@ class Prompter:
         own = (NEXT_QUESTION,) if self.prompting.mode is Mode.BASE_FEWSHOT else ()
         return (*sampler_stop, *own)
 
-    def _few_shot_text(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def _few_shot_text(self, item: Item, messages: Sequence[Mapping[str, str]]) -> str:
+        shots = [shot for shot in self.shots if shot.id != item.id][:SHOTS]
         parts = [self.prompting.system or STEP_BY_STEP]
         parts += [
-            f"Question: {_joined(self.benchmark.messages(shot))}\nAnswer: {self.benchmark.gold(shot)}"
-            for shot in self.shots
+            f"Question: {_joined(self.benchmark.messages(shot))}\nAnswer: {self.benchmark.gold(shot)}" for shot in shots
         ]
         return "\n\n".join([*parts, f"Question: {_joined(messages)}\nAnswer:"])
+
+
+def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ...]:
+    """The first train items. A benchmark that has only a test split shows others of its items, never the same."""
+    try:
+        return tuple(islice(benchmark.items("train", data_dir), SHOTS))
+    except UserError:
+        splits = benchmark.source.splits
+        if not splits or "train" in splits:
+            raise  # it has a train split, which is not on this disk
+        return tuple(islice(benchmark.items("test", data_dir), SHOTS + 1))
 
 
 def _joined(messages: Sequence[Mapping[str, str]]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def chat_prompt(
-    tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking: bool | None, model: str
-) -> Prompt:
+def chat_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking: bool | None, model: str) -> Prompt:
     """Through the chat template of a transformers tokenizer."""
     if not getattr(tokenizer, "chat_template", None):
         raise EngineError(
@@ -101,9 +106,7 @@ def chat_prompt(
             cause="no_chat_template",
         )
     options = {} if thinking is None else {"enable_thinking": thinking}
-    text: str = tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=True, **options
-    )
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **options)
     # The template wrote the special tokens already: a second BOS would change the answers.
     return Prompt(text, _ids(tokenizer, text, special=False), tuple(messages))
 

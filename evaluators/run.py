@@ -28,6 +28,7 @@ from evaluators.engine import (
 from evaluators.plan import Owed, Task, owed, read_task
 from evaluators.prompts import Prompter, Prompting
 from evaluators.records import Key, OutcomeFiles, Record
+from evaluators.reuse import shared
 from evaluators.scorer_pool import ScorerPool
 from evaluators.scorer_pool import Task as ScoreTask
 from evaluators.summary import benchmark_summary, domain_scores
@@ -63,13 +64,13 @@ class Evaluation:
     def __init__(self, run: Run) -> None:
         self._run = run
         config = run.config
-        data_dir = config.get("data_dir")
-        self._data_dir = Path(data_dir) if data_dir else None
+        # None: the benchmarks look where the machine keeps its data.
+        self._data_dir = Path(config["data_dir"]) if config.get("data_dir") else None
         try:
             self._prompting = Prompting.parse(config.get("prompting"))
         except UserError as error:
             raise Failed(str(error), cause="prompting") from error
-        self._tasks = [read_task(entry, self._data_dir) for entry in config["benchmarks"]]
+        self._tasks = [read_task(entry, self._data_dir, config.get("shard")) for entry in config["benchmarks"]]
         self._by_name = {task.name: task for task in self._tasks}
         self._total = sum(task.total for task in self._tasks)
         self._step = model_step(run)
@@ -83,6 +84,7 @@ class Evaluation:
             found = {key: record for key, record in self._files.load(task.name).items() if key in wanted}
             self._tally.records[task.name] = found
             self._log_if_complete(task)
+        self._reuse()
         pool = ScorerPool(scorer_count())
         try:
             self._evaluate(pool)
@@ -93,13 +95,26 @@ class Evaluation:
             raise
         return self._finish()
 
+    def _reuse(self) -> None:
+        """Take over the records that other jobs have of the same samples."""
+        if self._tally.done() == self._total:
+            return
+        taken: dict[str, int] = {}
+        for job, name, record in shared(self._run, self._tasks, self._tally.records):
+            self._files.write(name, record)
+            self._tally.records[name][record.key] = record
+            taken[job] = taken.get(job, 0) + 1
+        for job, count in taken.items():
+            self._run.event("reused", f"{count} records of job {job}", job=job, records=count)
+        if taken:
+            for task in self._tasks:
+                self._log_if_complete(task)
+
     def _evaluate(self, pool: ScorerPool) -> None:
         """Score what an earlier attempt generated, then generate and score the rest."""
         seeds = {work_key(work): work for work in self._owed()}
         if len(seeds) < self._total:
-            self._run.event(
-                "resumed", f"{self._total - len(seeds)} of {self._total} samples have their record"
-            )
+            self._run.event("resumed", f"{self._total - len(seeds)} of {self._total} samples have their record")
         for task in self._tasks:
             for completion in self._files.load_generated(task.name):
                 work = seeds.pop(completion.key, None)
@@ -136,10 +151,10 @@ class Evaluation:
             requests = self._requests(engine, works, pool, owing)
             for completion in engine.generate(requests, lambda: self._run.stop_requested):
                 work = owing.pop(completion.key)
-                if completion.failed:
-                    self._record(
-                        work, completion, Score(None, Outcome.ENGINE_FAILED, None, completion.failed)
-                    )
+                if completion.too_long:
+                    self._record(work, completion, Score(0.0, Outcome.TOO_LONG, None, completion.failed))
+                elif completion.failed:
+                    self._record(work, completion, Score(None, Outcome.ENGINE_FAILED, None, completion.failed))
                 else:
                     self._files.write_generated(completion)
                     self._submit(pool, work, completion)
@@ -153,8 +168,7 @@ class Evaluation:
     ) -> Iterator[Request]:
         """Requests as the engine has room for them; a prompt that does not fit is recorded as such."""
         prompters = {
-            task.name: Prompter.of(task.benchmark, self._prompting, engine, self._data_dir)
-            for task in self._tasks
+            task.name: Prompter.of(task.benchmark, self._prompting, engine, self._data_dir) for task in self._tasks
         }
         last: tuple[Owed, Any] | None = None
         for work in works:

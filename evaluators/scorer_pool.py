@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from evaluators import benchmarks
 from evaluators.benchmark import Item, Outcome, Score
-from evaluators.scorer_process import frame
+from evaluators.pipe import child_environment, frame
 
 MEMORY_GB = 8.0  # address space, so it is generous: imports alone map gigabytes
 SCORE_SECONDS = 60.0
@@ -62,12 +61,10 @@ class _Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> subprocess.Popen[bytes]:
-        root = str(Path(__file__).parents[1])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
             [sys.executable, "-m", "evaluators.scorer_process", str(self._memory_gb)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=child_environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"),
         )  # fmt: skip
 
     def score(self, task: Task) -> Score:

@@ -6,34 +6,17 @@ scorer prints can reach the answers: standard output is turned to standard error
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pickle
 import resource
-import signal
-import struct
 import sys
 import traceback
-from typing import Any, BinaryIO
+from typing import Any
 
 from evaluators import benchmarks
 from evaluators.benchmark import Outcome, Score
-
-PR_SET_PDEATHSIG = 1
-
-
-def read_message(stream: BinaryIO) -> bytes | None:
-    """One length-prefixed message; None at the end of the stream."""
-    head = stream.read(8)
-    if len(head) < 8:
-        return None
-    (length,) = struct.unpack("<Q", head)
-    return stream.read(length)
-
-
-def frame(body: bytes) -> bytes:
-    return struct.pack("<Q", len(body)) + body
+from evaluators.pipe import die_with_parent, frame, private_output, read_message
 
 
 def judge(benchmark: str, item: Any, completion: str, truncated: bool) -> dict[str, Any]:
@@ -48,14 +31,11 @@ def judge(benchmark: str, item: Any, completion: str, truncated: bool) -> dict[s
 
 
 def main(memory_gb: float) -> None:
-    # Ends with its parent even while a scorer hangs.
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    die_with_parent()
     limit = int(memory_gb * 2**30)
     # The soft limit only: a sandbox started from here sets limits of its own.
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    answers = private_output()
     while (body := read_message(sys.stdin.buffer)) is not None:
         answer = judge(*pickle.loads(body))
         answers.write(frame(json.dumps(answer).encode()))

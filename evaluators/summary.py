@@ -38,9 +38,7 @@ def item_means(records: Iterable[Record]) -> dict[str, float | None]:
     return {item: mean(values) for item, values in by_item(records).items()}
 
 
-def benchmark_summary(
-    records: Sequence[Record], domain: str, subdomain: str | None, samples: int
-) -> dict[str, Any]:
+def benchmark_summary(records: Sequence[Record], domain: str, subdomain: str | None, samples: int) -> dict[str, Any]:
     """One benchmark's part of the result. pass@k only for scores that are right or wrong."""
     values = by_item(records)
     counts = {outcome.value: 0 for outcome in Outcome}

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from experiments.bootstrap import Estimate, estimate
+from experiments import supplements, tabulate, transferability
 from experiments.comparison import Comparison, compare
-from experiments.odds import common_odds, paired_odds
-from experiments.outcomes import Evaluation, Source, require_rows
-from experiments.power import adjust, equivalence_p, needed, verdict
+from experiments.controls import negative_controls
+from experiments.effects import effect_table, effects
+from experiments.outcomes import Source, require_rows
 from experiments.study import Study
-from experiments.transfer import (
-    GAP,
-    ID,
-    OOD,
-    Arm,
-    Settings,
-    arm_estimands,
-    arms,
-    average_estimands,
-    last_units,
-    sides,
-    strata,
-)
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as mappings; whatever is undefined is None."""
-    return [
-        {
-            str(k): (None if v is pd.NA or (isinstance(v, float) and not np.isfinite(v)) else v)
-            for k, v in row.items()
-        }
-        for row in table.to_dict("records")
-    ]
+from experiments.transfer import Settings, arms, last_units
 
 
 @dataclass(frozen=True)
@@ -53,208 +28,40 @@ class Analysis:
     notes: tuple[str, ...]
 
     def effects(self, kind: str, weighting: str | None = None) -> pd.DataFrame:
+        """The changes of one kind, by the headline's weighting unless told otherwise."""
         table = self.tables["effects"]
-        chosen = table[table["kind"] == kind]
         wanted = weighting or ("items" if kind == "benchmark" else self.settings.weighting)
-        return chosen[chosen["weighting"] == wanted]
+        return table[(table["kind"] == kind) & (table["weighting"] == wanted)]
 
 
 def analyse(source: Source, frame: pd.DataFrame, study: Study, settings: Settings) -> Analysis:
-    """All tables of one sweep, as far as it has run."""
+    """All tables of one sweep, as far as it has run. A table without rows says that nothing could be computed."""
     require_rows(frame, source.sweep)
     if study.control is not None:
         settings = replace(settings, control=study.control)
     everything = compare(frame, control=settings.control, include_unfinished=settings.include_unfinished)
+    if len({unit.prompting for unit in everything.units}) > 1:
+        study = replace(study, arm=(*study.arm, "prompting"))  # ways of asking are no replicates of each other
     final = everything.only(last_units(everything.units))
     found = arms(final.units, study.arm)
+    models = tabulate.models(final)
+    dynamics, forgetting = supplements.forgetting_tables(everything, source.store, study, settings)
     tables = {
         "effects": effects(final, found, study, settings),
-        "models": models(final),
-        "odds": odds(final, found, settings),
-        "answers": answers(frame),
-        "data": data(frame, settings),
-        "missing": missing(source.evaluations),
+        "trajectory": supplements.trajectory(everything, study, settings),
+        "contrasts": supplements.contrasts(final, found, study, settings),
+        "stages": supplements.stages(frame, study, settings),
+        "models": models,
+        "odds": tabulate.odds(final, found, settings),
+        "mixed": supplements.mixed_effects(final, found, settings),
+        "transferability": transferability.table(models, settings.transferability_floor),
+        "dynamics": dynamics,
+        "forgetting": forgetting,
+        "reasoning": supplements.reasoning(frame, study, settings),
+        "controls": effect_table(negative_controls(frame, settings), settings),
+        "answers": tabulate.answers(frame),
+        "data": tabulate.data(frame, settings),
+        "pairs": supplements.pairs(source, final),
+        "missing": tabulate.missing(source.evaluations),
     }
     return Analysis(source.sweep, study, settings, final, tables, everything.notes)
-
-
-def effects(comparison: Comparison, found: Sequence[Arm], study: Study, settings: Settings) -> pd.DataFrame:
-    """Every change that is asked about, with interval, tests and what could have been detected."""
-    if not comparison.units or not comparison.benchmarks:
-        return pd.DataFrame(columns=EFFECT_COLUMNS)
-    estimands = [
-        *arm_estimands(comparison, found, settings),
-        *average_estimands(comparison, found, settings, pooled=study.models_are_replicates),
-    ]
-    results = estimate(
-        comparison, estimands, strata(comparison, found),
-        replicates=settings.replicates, level=settings.level, seed=settings.seed,
-    )  # fmt: skip
-    return effect_table(results, settings)
-
-
-EFFECT_COLUMNS = (
-    "kind", "train_domain", "evaluated", "in_domain", "weighting", "delta_points", "low_points",
-    "high_points", "se_points", "df", "p", "p_holm", "p_bh", "p_equivalent", "verdict",
-    "detectable_points", "seeds_needed",
-    "items_factor_needed", "seeds_resampled", "n_items", "n_samples", "n_seeds", "n_benchmarks", "arms",
-)  # fmt: skip
-
-
-def effect_table(results: Sequence[Estimate], settings: Settings) -> pd.DataFrame:
-    """Estimates in points, with p adjusted within each family (same kind and weighting)."""
-    families: dict[tuple[object, ...], list[int]] = {}
-    for index, result in enumerate(results):
-        labels = result.labels
-        family = (labels["kind"], labels["weighting"], labels["evaluated"] == GAP)
-        families.setdefault(family, []).append(index)
-    holm: dict[int, float | None] = {}
-    bh: dict[int, float | None] = {}
-    for members in families.values():
-        values = [results[i].p for i in members]
-        holm |= dict(zip(members, adjust(values, "holm"), strict=True))
-        bh |= dict(zip(members, adjust(values, "fdr_bh"), strict=True))
-    rows = [_effect_row(result, holm[i], bh[i], settings) for i, result in enumerate(results)]
-    return pd.DataFrame(rows)
-
-
-def _effect_row(result: Estimate, holm: float | None, bh: float | None, settings: Settings) -> dict[str, Any]:
-    margin = settings.margin_points / 100
-    arm_count = int(str(result.labels.get("arms", 1))) or 1
-    more = needed(result, target=margin, arms=arm_count, power=settings.power, level=settings.level)
-    return {
-        **result.labels,
-        "delta_points": _points(result.value), "low_points": _points(result.low),
-        "high_points": _points(result.high), "se_points": _points(result.se), "df": result.df,
-        "p": result.p, "p_holm": holm, "p_bh": bh, "p_equivalent": equivalence_p(result, margin),
-        "verdict": str(verdict(result, holm, margin, settings.level)),
-        "detectable_points": _points(more.detectable), "seeds_needed": more.seeds,
-        "items_factor_needed": more.items_factor, "seeds_resampled": result.seeds_resampled,
-        "n_items": result.counts.items, "n_samples": result.counts.samples,
-        "n_seeds": result.counts.seeds, "n_benchmarks": result.counts.benchmarks,
-    }  # fmt: skip
-
-
-def _points(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def models(comparison: Comparison) -> pd.DataFrame:
-    """pass@1 of every trained model and of its base on the common items of each benchmark, in percent."""
-    rows = []
-    for benchmark in comparison.benchmarks:
-        trained, base = benchmark.rate("trained"), benchmark.rate("control")
-        for index, unit in enumerate(comparison.units):
-            if benchmark.n_items[index]:
-                mask = benchmark.mask[:, index]
-                rows.append({
-                    "base": unit.base, "algorithm": unit.algorithm, "reward": unit.reward,
-                    "train_domain": unit.train_domain, "seed": unit.seed, "step": unit.step,
-                    "model": unit.name, "domain": benchmark.domain, "subdomain": benchmark.subdomain,
-                    "benchmark": benchmark.name, "base_percent": 100 * base[index],
-                    "trained_percent": 100 * trained[index], "delta_points": 100 * benchmark.delta[index],
-                    "n_items": int(benchmark.n_items[index]),
-                    "n_samples": int(benchmark.trained_count[mask, index].sum()),
-                    "n_base_samples": int(benchmark.control_count[mask, index].sum()),
-                })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def odds(comparison: Comparison, found: Sequence[Arm], settings: Settings) -> pd.DataFrame:
-    """Odds ratios by arm: each side and each domain, published form and paired form."""
-    rows = []
-    for arm in found:
-        targets = {**sides(comparison, arm, settings.in_domain)}
-        for domain in comparison.domains:
-            targets[domain] = [i for i, b in enumerate(comparison.benchmarks) if b.domain == domain]
-        for target, indexes in targets.items():
-            row = _odds_row(comparison, arm, indexes, settings.level)
-            if row is not None:
-                kind = "side" if target in (ID, OOD) else "domain"
-                head = {**arm.group, "train_domain": arm.train_domain, "kind": kind, "evaluated": target}
-                rows.append(head | row)
-    table = pd.DataFrame(rows)
-    if not table.empty:
-        for kind in ("side", "domain"):
-            chosen = table["kind"] == kind
-            for column in ("cmh_p", "paired_p"):
-                values = [None if pd.isna(p) else float(p) for p in table.loc[chosen, column]]
-                table.loc[chosen, f"{column}_holm"] = pd.Series(
-                    adjust(values, "holm"), index=table.index[chosen], dtype="float64"
-                )
-    return table
-
-
-def _odds_row(
-    comparison: Comparison, arm: Arm, indexes: Sequence[int], level: float
-) -> dict[str, Any] | None:
-    units = list(arm.units)
-    tables, parts = [], []
-    n_items = 0
-    for index in indexes:
-        benchmark = comparison.benchmarks[index]
-        rows = benchmark.mask[:, units].all(axis=1)
-        if not rows.any():
-            continue
-        right, count = benchmark.trained_sum[rows][:, units], benchmark.trained_count[rows][:, units]
-        base, base_count = benchmark.control_sum[rows, units[0]], benchmark.control_count[rows, units[0]]
-        if not (np.equal(np.mod(right, 1), 0).all() and np.equal(np.mod(base, 1), 0).all()):
-            return None  # partial scores have no odds
-        a, n1, c, n2 = right.sum(), count.sum(), base.sum(), base_count.sum()
-        tables.append([[a, n1 - a], [c, n2 - c]])
-        parts.append((right.sum(axis=1), count.sum(axis=1), base, base_count))
-        n_items += int(rows.sum())
-    if not tables:
-        return None
-    common = common_odds(tables, level)
-    trained, trained_n, base_right, base_n = (np.concatenate([p[i] for p in parts]) for i in range(4))
-    paired = paired_odds(trained, trained_n, base_right, base_n, level)
-    return {
-        "odds_ratio": common.ratio, "low": common.low, "high": common.high,
-        "cmh": common.cmh, "cmh_p": common.p, "cmh_corrected": common.cmh_corrected,
-        "cmh_corrected_p": common.p_corrected, "breslow_day": common.breslow_day,
-        "breslow_day_p": common.breslow_day_p, "paired_odds_ratio": paired.ratio, "paired_low": paired.low,
-        "paired_high": paired.high, "paired_p": paired.p, "items_better": paired.better,
-        "items_worse": paired.worse, "mcnemar_p": paired.mcnemar_p, "n_benchmarks": len(tables),
-        "n_items": n_items, "n_samples": common.n, "n_seeds": len(units),
-    }  # fmt: skip
-
-
-def answers(frame: pd.DataFrame) -> pd.DataFrame:
-    """How answers ended, by model arm and benchmark: shares of each outcome and mean tokens."""
-    keys = ["arm", "base", "train_domain", "algorithm", "domain", "benchmark"]
-    grouped = frame.groupby(keys, observed=True, dropna=False)
-    shares = grouped["outcome"].value_counts(normalize=True).unstack().fillna(0.0) * 100
-    shares.columns = [f"{name}_percent" for name in shares.columns]
-    shares["n_samples"] = grouped.size()
-    shares["completion_tokens"] = grouped["completion_tokens"].mean()
-    shares["cut_percent"] = grouped["ended"].agg(lambda s: 100 * float((s == "length").mean()))
-    return shares.reset_index()
-
-
-def data(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """What was evaluated: items and samples by benchmark, with its version."""
-    used = frame if settings.include_unfinished else frame[frame["finished"]]
-    rows = []
-    keys = ["domain", "subdomain", "benchmark", "version", "condition"]
-    for key, part in used.groupby(keys, observed=True, dropna=False):
-        per_item = part.groupby(["model", "item"], observed=True).size()
-        rows.append(dict(zip(keys, key, strict=True)) | {
-            "n_items": part["item"].nunique(), "samples_per_item": float(per_item.median()),
-            "n_models": part["model"].nunique(), "n_samples": len(part),
-            "engine": ", ".join(sorted(set(part["engine"].astype(str)))),
-        })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def missing(evaluations: Sequence[Evaluation]) -> pd.DataFrame:
-    """The evaluations of the sweep that are not finished."""
-    columns = ["stage", "job", "model", "labels"]
-    return pd.DataFrame(
-        [
-            (e.stage, e.job.id, e.subject.name, " ".join(f"{k}={v}" for k, v in e.labels.items()))
-            for e in evaluations
-            if not e.finished
-        ],
-        columns=columns,
-    )

@@ -99,7 +99,7 @@ def estimate(
     values = np.tensordot(coefficients, filled, axes=((1, 2), (0, 1)))
     draws = _item_draws(comparison.benchmarks, coefficients, replicates, np.random.default_rng(seed))
     variances = _item_variances(comparison.benchmarks, coefficients)
-    runs = [unit.run or unit.model for unit in comparison.units]
+    runs = [f"{unit.run or unit.model} {unit.prompting}" for unit in comparison.units]
     own_strata, one_stratum = _by_stratum(runs, strata), _by_stratum(runs, [""] * len(runs))
     picks: dict[tuple[str, int, int], NDArray[np.int64]] = {}
     results = []
@@ -111,9 +111,7 @@ def estimate(
         draw = values[index] + draws[index] + _seed_draws(seeds, replicates, seed, picks)
         counts = _counts(estimand.weights, comparison, runs)
         value = float(values[index])
-        results.append(
-            _finish(estimand.labels, value, draw, variances[index], seeds, counts, level, keep_draws)
-        )
+        results.append(_finish(estimand.labels, value, draw, variances[index], seeds, counts, level, keep_draws))
     return results
 
 
@@ -153,8 +151,9 @@ def _item_draws(
 
 def _draw_counts(items: int, replicates: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """How often each item is drawn: replicates × items."""
-    drawn = rng.integers(0, items, size=(replicates, items), dtype=np.int32)
-    drawn += (np.arange(replicates, dtype=np.int32) * items)[:, None]
+    # 64 bits: bincount would copy anything narrower, which takes longer than drawing.
+    drawn = rng.integers(0, items, size=(replicates, items), dtype=np.int64)
+    drawn += (np.arange(replicates) * items)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=replicates * items)
     return counts.reshape(replicates, items).astype(np.float32)
 
@@ -164,9 +163,7 @@ def _item_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> list[
     parts: list[list[tuple[float, int]]] = [[] for _ in range(coefficients.shape[0])]
     for column, benchmark in enumerate(benchmarks):
         with np.errstate(invalid="ignore", divide="ignore"):
-            influence = np.where(
-                benchmark.mask, (benchmark.difference - benchmark.delta) / benchmark.n_items, 0.0
-            )
+            influence = np.where(benchmark.mask, (benchmark.difference - benchmark.delta) / benchmark.n_items, 0.0)
         rows = np.flatnonzero(benchmark.mask.any(axis=1))
         influence = influence[rows]
         weights = coefficients[:, :, column]
@@ -188,9 +185,7 @@ def _by_stratum(runs: Sequence[str], strata: Sequence[str]) -> dict[str, list[ND
     return {name: [np.array(units) for units in by_run.values()] for name, by_run in found.items()}
 
 
-def _seeds(
-    weights: Floats, deltas: Floats, by_stratum: Mapping[str, list[NDArray[np.int64]]]
-) -> list[_Seeds]:
+def _seeds(weights: Floats, deltas: Floats, by_stratum: Mapping[str, list[NDArray[np.int64]]]) -> list[_Seeds]:
     """The spread of the runs in every stratum that the estimand weighs."""
     out = []
     for name, runs in by_stratum.items():

@@ -6,110 +6,41 @@ printed numbers say the same as the colours. Points carry their numbers as hover
 
 from __future__ import annotations
 
-import html
 import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from experiments.analysis import Analysis, records
+from experiments.analysis import Analysis
+from experiments.curves import forgetting, reasoning, trajectory
+from experiments.drawing import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    NARROW_IN,
+    WIDE_IN,
+    Draw,
+    Drawing,
+    FigureFile,
+    arm_label,
+    interval,
+    mark,
+    new,
+    p_text,
+    plain,
+    points,
+    to_svg,
+    varying,
+)
+from experiments.effects import records
 from experiments.transfer import GAP, ID, OOD
 
-COLOURS = {ID: "#0072B2", OOD: "#D55E00", GAP: "#000000"}
-MARKERS = {ID: "o", OOD: "s", GAP: "D"}
-GREY = "#595959"
-WIDE_IN, NARROW_IN = 9.0, 4.1
-
-
-@dataclass
-class Drawing:
-    """A figure and the hover texts of its marks, by the mark's id."""
-
-    figure: Figure
-    tips: dict[str, str] = field(default_factory=dict)
-
-    def tip(self, text: str) -> str:
-        key = f"tip-{len(self.tips)}"
-        self.tips[key] = text
-        return key
-
-
-@dataclass(frozen=True)
-class FigureFile:
-    """A drawn figure in every form that the report needs."""
-
-    name: str
-    title: str
-    caption: str
-    wide_svg: str
-    narrow_svg: str
-    png: bytes
-
-
-Draw = Callable[[Analysis, bool], Drawing | None]
-
-
-def points(value: float | None, digits: int = 1) -> str:
-    """A signed number of points; a dash where it is undefined."""
-    if value is None or not np.isfinite(value):
-        return "–"
-    text = f"{value:+.{digits}f}"
-    return (text if float(text) else text.replace("-", "+")).replace("-", "−")
-
-
-def interval(low: float | None, high: float | None, digits: int = 1) -> str:
-    if low is None or high is None or not np.isfinite(low) or not np.isfinite(high):
-        return "no interval"
-    return f"{points(low, digits)} to {points(high, digits)}"
-
-
-def arm_label(row: Mapping[str, object], varying: Sequence[str]) -> str:
-    """The training domain, and of base, algorithm and reward what differs within the report."""
-    extra = [str(row[name]) for name in varying if name in row and str(row[name])]
-    domain = str(row.get("train_domain") or "")
-    head = f"trained on {domain}" if domain else "average"
-    return head + (f"\n{', '.join(extra)}" if extra else "")
-
-
-def varying(analysis: Analysis) -> list[str]:
-    """Which parts of an arm take more than one value here."""
-    table = analysis.tables["effects"]
-    return [name for name in analysis.study.arm if name in table and table[name].dropna().nunique() > 1]
-
-
-def _new(width: float, height: float) -> Drawing:
-    return Drawing(Figure(figsize=(width, height), layout="constrained"))
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color="#e2e2e2", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def _mark(
-    drawing: Drawing, axes: Axes, row: Mapping[str, float | None], y: float, side: str, tip: str
-) -> None:
-    value, low, high = row["value"], row["low"], row["high"]
-    if value is None or not np.isfinite(value):
-        axes.text(0.01, y, "–", transform=axes.get_yaxis_transform(), va="center", color=GREY)
-        return
-    gid = drawing.tip(tip)
-    if low is not None and high is not None and np.isfinite(low) and np.isfinite(high):
-        (line,) = axes.plot([low, high], [y, y], color=COLOURS[side], linewidth=1.8, solid_capstyle="butt")
-        line.set_gid(drawing.tip(tip))
-    axes.plot(
-        [value], [y], marker=MARKERS[side], markersize=6.5, color=COLOURS[side], linestyle="none", gid=gid,
-        markerfacecolor=COLOURS[side] if side != OOD else "white", markeredgewidth=1.6,
-    )  # fmt: skip
+MANY_ARMS = 9  # from here on, one panel a benchmark would be too tall: a heat map says it better
 
 
 def transfer(analysis: Analysis, narrow: bool) -> Drawing | None:
@@ -122,7 +53,7 @@ def transfer(analysis: Analysis, narrow: bool) -> Drawing | None:
     labels = list(dict.fromkeys(arm_label(r, names) for r in records(effects)))
     rows = len(labels)
     height = 1.3 + 0.52 * rows
-    drawing = _new(*((NARROW_IN, 2 * height) if narrow else (WIDE_IN, height)))
+    drawing = new(*((NARROW_IN, 2 * height) if narrow else (WIDE_IN, height)))
     grid = drawing.figure.subplots(2 if narrow else 1, 1 if narrow else 2, sharey=not narrow, squeeze=False)
     left, right = list(grid.ravel())
     for record in records(effects):
@@ -132,7 +63,7 @@ def transfer(analysis: Analysis, narrow: bool) -> Drawing | None:
             f"{arm_label(record, names)}, {side}: {points(row['value'])} points "
             f"({interval(row['low'], row['high'])}); {record['n_items']} items, {record['n_seeds']} runs"
         ).replace("\n", " ")
-        _mark(drawing, left, row, y + (-0.13 if side == ID else 0.13), side, text)
+        mark(drawing, left, row, y + (-0.13 if side == ID else 0.13), side, text)
     _odds_panel(drawing, right, analysis, labels, names)
     _side_axes(left, labels, "change of pass@1, percentage points", 0.0)
     _side_axes(right, labels, "common odds ratio (log scale)", 1.0)
@@ -143,27 +74,24 @@ def transfer(analysis: Analysis, narrow: bool) -> Drawing | None:
     return drawing
 
 
-def _odds_panel(
-    drawing: Drawing, axes: Axes, analysis: Analysis, labels: Sequence[str], names: Sequence[str]
-) -> None:
+def _odds_panel(drawing: Drawing, axes: Axes, analysis: Analysis, labels: Sequence[str], names: Sequence[str]) -> None:
     axes.set_xscale("log")
     table = analysis.tables["odds"]
     if table.empty:
         axes.text(0.5, 0.5, "no odds ratio: scores are not right or wrong", transform=axes.transAxes,
                   ha="center", color=GREY)  # fmt: skip
         return
-    for record in records(table[table["kind"] == "side"]):
+    for record in records(table[table["kind"].isin(["side", "average"])]):
         label = arm_label(record, names)
         if label in labels:
             side, y = record["evaluated"], labels.index(label)
             row = {"value": record["odds_ratio"], "low": record["low"], "high": record["high"]}
             text = f"{label}, {side}".replace("\n", " ")
             if record["odds_ratio"] is not None:
-                text += (
-                    f": odds ratio {record['odds_ratio']:.2f} ({record['low']:.2f} to {record['high']:.2f}); "
-                    f"CMH p {_p(record['cmh_p'])}"
-                )
-            _mark(drawing, axes, row, y + (-0.13 if side == ID else 0.13), side, text)
+                text += f": odds ratio {record['odds_ratio']:.2f}"
+            if record["low"] is not None:
+                text += f" ({record['low']:.2f} to {record['high']:.2f}); CMH p {p_text(record['cmh_p'])}"
+            mark(drawing, axes, row, y + (-0.13 if side == ID else 0.13), side, text)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     low, high = axes.get_xlim()
@@ -176,60 +104,80 @@ def _side_axes(axes: Axes, labels: Sequence[str], title: str, zero: float) -> No
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel(title)
-    _plain(axes)
+    plain(axes)
 
 
 def cells(analysis: Analysis, narrow: bool) -> Drawing | None:
     """Training domain × evaluated domain; cells inside the training domain are framed."""
-    table = analysis.effects("cell")
+    return _heat_map(analysis, analysis.effects("cell"), narrow, "change of pass@1 by evaluated domain, points")
+
+
+def stages(analysis: Analysis, narrow: bool) -> Drawing | None:
+    """Stage of a cascade × evaluated domain: what this stage alone changed."""
+    return _heat_map(analysis, analysis.tables["stages"], narrow, "change by this stage alone, points")
+
+
+def _heat_map(analysis: Analysis, table: pd.DataFrame, narrow: bool, title: str) -> Drawing | None:
     if table.empty or table["delta_points"].isna().all():
         return None
     names = varying(analysis)
     rows = list(dict.fromkeys(arm_label(r, names) for r in records(table)))
     columns = list(dict.fromkeys(str(v) for v in table["evaluated"]))
+    many = len(columns) > 5
     width = NARROW_IN if narrow else min(WIDE_IN, 2.4 + 1.7 * len(columns))
-    drawing = _new(width, 1.1 + 0.72 * len(rows))
+    drawing = new(width, (1.9 if many else 1.1) + (0.5 if many else 0.72) * len(rows))
     axes = drawing.figure.subplots()
     limit = max(1.0, float(np.nanmax(np.abs(table["delta_points"].astype(float)))))
-    shades = matplotlib.colormaps["PuOr"]
     for record in records(table):
         x, y = columns.index(record["evaluated"]), rows.index(arm_label(record, names))
-        value = record["delta_points"]
-        known = value is not None and np.isfinite(value)
-        colour = shades(0.5 + 0.42 * value / limit) if known else "#ffffff"
-        tip = (
-            f"{arm_label(record, names)}, evaluated on {record['evaluated']}: {points(value)} points "
-            f"({interval(record['low_points'], record['high_points'])}), Holm p "
-            f"{_p(record['p_holm'])}; {record['n_items']} items, {record['n_samples']} samples, "
-            f"{record['n_seeds']} runs"
-        ).replace("\n", " ")
-        hatch = None if known else "////"
-        patch = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="#c8c8c8", hatch=hatch)
-        patch.set_gid(drawing.tip(tip))
-        axes.add_patch(patch)
-        dark = known and abs(value) > 0.75 * limit
-        ink = "white" if dark else "black"
-        axes.text(x, y - 0.13, points(value), ha="center", va="center", fontsize=11, color=ink)
-        spread = interval(record["low_points"], record["high_points"]) if known else "not evaluated"
-        axes.text(x, y + 0.2, spread, ha="center", va="center", fontsize=6.5 if narrow else 7.5, color=ink)
-        if record["in_domain"]:
-            frame = Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fill=False, edgecolor="black", linewidth=2.4)
-            axes.add_patch(frame)
+        _cell(drawing, axes, record, (x, y), limit, names, (5.0 if many else 6.5) if narrow else 7.5, not many)
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+    axes.set_xticks(range(len(columns)), columns, rotation=60 if many else 0, ha="left" if many else "center")
+    axes.set_yticks(range(len(rows)), rows, fontsize=7 if narrow and many else 9)
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("change of pass@1, points" if narrow else "change of pass@1 by evaluated domain, points")
+    axes.set_xlabel("change of pass@1, points" if narrow else title)
     return drawing
 
 
-def _p(value: float | None) -> str:
-    if value is None or not np.isfinite(value):
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _cell(
+    drawing: Drawing,
+    axes: Axes,
+    record: Mapping[str, object],
+    place: tuple[int, int],
+    limit: float,
+    names: Sequence[str],
+    size: float,
+    with_interval: bool,
+) -> None:
+    x, y = place
+    value, low, high, holm = (_float(record[k]) for k in ("delta_points", "low_points", "high_points", "p_holm"))
+    colour = "#ffffff" if value is None else matplotlib.colormaps["PuOr"](0.5 + 0.42 * value / limit)
+    tip = (
+        f"{arm_label(record, names)}, evaluated on {record['evaluated']}: {points(value)} points "
+        f"({interval(low, high)}), Holm p {p_text(holm)}; {record['n_items']} items, "
+        f"{record['n_samples']} samples, {record['n_seeds']} runs"
+    ).replace("\n", " ")
+    hatch = "////" if value is None else None
+    patch = Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="#c8c8c8", hatch=hatch)
+    patch.set_gid(drawing.tip(tip))
+    axes.add_patch(patch)
+    ink = "white" if value is not None and abs(value) > 0.75 * limit else "black"
+    if with_interval:
+        axes.text(x, y - 0.13, points(value), ha="center", va="center", fontsize=11, color=ink)
+        spread = interval(low, high) if value is not None else "not evaluated"
+        axes.text(x, y + 0.2, spread, ha="center", va="center", fontsize=size, color=ink)
+    else:
+        axes.text(x, y, points(value), ha="center", va="center", fontsize=size, color=ink)
+    if record["in_domain"]:
+        frame = Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fill=False, edgecolor="black", linewidth=2.4)
+        axes.add_patch(frame)
+
+
+def _float(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def benchmarks(analysis: Analysis, narrow: bool) -> Drawing | None:
@@ -240,11 +188,13 @@ def benchmarks(analysis: Analysis, narrow: bool) -> Drawing | None:
         return None
     names = varying(analysis)
     labels = list(dict.fromkeys(arm_label(r, names) for r in records(table)))
+    if len(labels) >= MANY_ARMS:
+        return _heat_map(analysis, table, narrow, "change of pass@1 by benchmark, points")
     panels = list(dict.fromkeys(str(v) for v in table["evaluated"]))
     domains = {b.name: b.domain for b in analysis.comparison.benchmarks}
     across = 1 if narrow else min(4 if len(panels) > 6 else 3, len(panels))
     down = -(-len(panels) // across)
-    drawing = _new(NARROW_IN if narrow else WIDE_IN, 0.5 + down * (0.8 + 0.34 * len(labels)))
+    drawing = new(NARROW_IN if narrow else WIDE_IN, 0.5 + down * (0.8 + 0.34 * len(labels)))
     grid = drawing.figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
     flat: list[Axes] = list(grid.ravel())
     for axes in flat[len(panels) :]:
@@ -261,14 +211,40 @@ def benchmarks(analysis: Analysis, narrow: bool) -> Drawing | None:
                 f"{panel}, {arm_label(record, names)}: {points(row['value'])} points "
                 f"({interval(row['low'], row['high'])}); {record['n_items']} items, {record['n_seeds']} runs"
             ).replace("\n", " ")
-            _mark(drawing, axes, row, labels.index(arm_label(record, names)), side, tip)
+            mark(drawing, axes, row, labels.index(arm_label(record, names)), side, tip)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_title(f"{panel} ({domains.get(panel, '')})", fontsize=9)
         axes.set_yticks(range(len(labels)), [label.replace("trained on ", "") for label in labels])
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        _plain(axes)
+        plain(axes)
     drawing.figure.supxlabel("change of pass@1, percentage points", fontsize=9)
     drawing.figure.supylabel("trained on", fontsize=9)
+    return drawing
+
+
+def contrasts(analysis: Analysis, narrow: bool) -> Drawing | None:
+    """Each level of the study's factor against the reference, inside and outside."""
+    table = analysis.tables["contrasts"]
+    if table.empty or table["delta_points"].isna().all():
+        return None
+    table = table[(table["kind"] == "contrast") & table["evaluated"].isin([ID, OOD, GAP])]
+    if table.empty:
+        return None
+    labels = [f"{r['level']}\nagainst {r['reference']}" for r in records(table)]
+    unique = list(dict.fromkeys(labels))
+    drawing = new(NARROW_IN if narrow else 7.0, 1.4 + 0.6 * len(unique))
+    axes = drawing.figure.subplots()
+    offsets = {ID: -0.22, OOD: 0.0, GAP: 0.22}
+    for label, record in zip(labels, records(table), strict=True):
+        side = str(record["evaluated"])
+        row = {"value": record["delta_points"], "low": record["low_points"], "high": record["high_points"]}
+        tip = f"{label}, {side}: {points(row['value'])} points ({interval(row['low'], row['high'])})"
+        mark(drawing, axes, row, unique.index(label) + offsets[side], side, tip.replace("\n", " "))
+    for side in (ID, OOD, GAP):
+        axes.plot([], [], marker=MARKERS[side], color=COLOURS[side], label=side, linewidth=1.8,
+                  markerfacecolor="white" if side == OOD else COLOURS[side])  # fmt: skip
+    _side_axes(axes, unique, "difference of changes, percentage points", 0.0)
+    drawing.figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return drawing
 
 
@@ -278,7 +254,8 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
         "Inside and outside the training domain",
         "Change of pass@1 against the base model and the common odds ratio over benchmarks "
         "(Mantel-Haenszel). Filled circles: benchmarks of the training domain; open squares: all others. "
-        "Lines are intervals.",
+        "Lines are intervals; those of odds ratios take every sample as independent, and the average of odds "
+        "ratios is their geometric mean.",
     ),
     "cells": (
         cells,
@@ -289,8 +266,37 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
     "benchmarks": (
         benchmarks,
         "By benchmark",
-        "Change of pass@1 on each benchmark with its interval; filled circles lie inside "
-        "the training domain.",
+        "Change of pass@1 on each benchmark with its interval; filled circles, or framed cells, lie inside the "
+        "training domain.",
+    ),
+    "trajectory": (
+        trajectory,
+        "Along training",
+        "Change of pass@1 by training step, averaged over training domains, inside (solid, circles) and "
+        "outside (dashed, squares) the training domain; bands are intervals. The base is step 0.",
+    ),
+    "contrasts": (
+        contrasts,
+        "Levels against each other",
+        "Difference of the changes under two levels of the factor, everything else equal. Filled circles: "
+        "inside the training domain; open squares: outside; diamonds: the gap between the two.",
+    ),
+    "stages": (
+        stages,
+        "What each stage changed",
+        "Change of pass@1 against the model that the stage started from. Framed cells lie inside the stage's "
+        "training domain.",
+    ),
+    "forgetting": (
+        forgetting,
+        "KL to the base and the change outside",
+        "Each point is a checkpoint: its KL to the base as logged in training, and its change of pass@1 outside "
+        "the training domain. The line is the least-squares fit.",
+    ),
+    "reasoning": (
+        reasoning,
+        "Kinds of reasoning",
+        "Change of the share of answers that show each kind, by rules on their text, with intervals.",
     ),
 }
 
@@ -307,21 +313,5 @@ def draw(name: str, analysis: Analysis) -> FigureFile | None:
         picture = io.BytesIO()
         wide.figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
         return FigureFile(
-            name, title, caption, _svg(wide, f"{name}-w"), _svg(narrow, f"{name}-n"), picture.getvalue()
+            name, title, caption, to_svg(wide, f"{name}-w"), to_svg(narrow, f"{name}-n"), picture.getvalue()
         )
-
-
-def _svg(drawing: Drawing, prefix: str) -> str:
-    """The SVG element alone, scaling with its container, ids made unique, hover texts put in."""
-    stream = io.StringIO()
-    drawing.figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*" ', r"<svg \1", text, count=1)
-    text = re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1)
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for key, tip in drawing.tips.items():
-        text = text.replace(f'<g id="{key}">', f'<g id="{key}"><title>{html.escape(tip)}</title>', 1)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(prefix)}" ', 1)

@@ -23,7 +23,7 @@ class Pair:
     base: str
     domains: tuple[str, ...]
     subdomains: tuple[str, ...] = ()
-    size: str = ""
+    size_b: float | None = None  # billions of parameters
     family: str = ""
     provenance: str = ""
 
@@ -47,6 +47,8 @@ class Subject:
     seed: int | None = None
     step: int | None = None
     stages: int = 0  # how many RL runs lie between the root and this model
+    path: tuple[str, ...] = ()  # the training domains of those runs, in order
+    path_domains: tuple[str, ...] = ()  # every domain in their data
 
 
 def model_identity(job: Job, last_step: LastStep) -> str:
@@ -71,10 +73,19 @@ def model_name(job: Job, jobs: Mapping[str, Job]) -> str:
         parent = jobs[job.needs[model["need"]]]
         name = model_name(parent, jobs)
         if parent.kind == Kind.SFT:
-            return name if "scratch" in parent.config["model"] else f"{name}+sft"
+            return name if _from_scratch(parent, jobs) or name.endswith("+sft") else f"{name}+sft"
         return f"{name}+{training_domain(parent)[0]}"
     name = model.get("name") or model.get("hub") or PurePath(model.get("path", "model")).name
     return str(name)
+
+
+def _from_scratch(job: Job, jobs: Mapping[str, Job]) -> bool:
+    """A model made on the spot has no name but the one it is given, however often it is warmed up."""
+    model = job.config["model"]
+    if "need" in model:
+        parent = jobs[job.needs[model["need"]]]
+        return parent.kind == Kind.SFT and _from_scratch(parent, jobs)
+    return "scratch" in model
 
 
 def training_domain(job: Job) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -105,26 +116,23 @@ def algorithm(job: Job) -> str:
         return trainer
     if settings.get("importance_sampling_level") == "sequence":
         return "gspo"
-    return str(settings.get("loss_type", trainer))
+    # Not written down: the library chose. "grpo" would be wrong, its default is another loss type.
+    return str(settings.get("loss_type", "default loss"))
 
 
 def reward_name(job: Job) -> str:
     reward = job.config.get("reward")
     if not reward:
-        return "correctness"
+        return "correct"
     if isinstance(reward, str):
         return reward
     if isinstance(reward, Mapping):
-        extra = [
-            f"{k}={v}" for k, v in reward.items() if k not in ("name", "kind") and not isinstance(v, dict)
-        ]
+        extra = [f"{k}={v}" for k, v in reward.items() if k not in ("name", "kind") and not isinstance(v, dict)]
         return " ".join([str(reward.get("name") or reward.get("kind") or "reward"), *extra])
     return "+".join(r if isinstance(r, str) else str(r.get("name", "reward")) for r in reward)
 
 
-def subject(
-    job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mapping[str, Pair] | None = None
-) -> Subject:
+def subject(job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mapping[str, Pair] | None = None) -> Subject:
     """What the evaluation job `job` judges. `jobs` holds every job that it descends from."""
     identity, name = model_identity(job, last_step), model_name(job, jobs)
     model = job.config["model"]
@@ -135,16 +143,19 @@ def subject(
             return _published(identity, name, pair)
         return Subject(identity, name, "base", name, identity, identity)
     label, domains, subdomains = training_domain(parent)
-    root, stages = parent, 1
-    while (up := _rl_parent(root, jobs)) is not None:
-        root, stages = up, stages + 1
+    chain = [parent]
+    while (up := _rl_parent(chain[0], jobs)) is not None:
+        chain.insert(0, up)
+    trained = [training_domain(job) for job in chain]
     step = identity.rpartition("@")[2]
     return Subject(
         model=identity, name=name, arm="trained", base=model_name(parent, jobs),
-        base_model=model_identity(parent, last_step), root_model=model_identity(root, last_step),
+        base_model=model_identity(parent, last_step), root_model=model_identity(chain[0], last_step),
         run=parent.id, train_domain=label, train_domains=domains, train_subdomains=subdomains,
         algorithm=algorithm(parent), reward=reward_name(parent), seed=parent.config.get("seed"),
-        step=int(step) if step.isdigit() else None, stages=stages,
+        step=int(step) if step.isdigit() else None, stages=len(chain),
+        path=tuple(one[0] for one in trained),
+        path_domains=tuple(dict.fromkeys(domain for one in trained for domain in one[1])),
     )  # fmt: skip
 
 
@@ -154,7 +165,8 @@ def _published(identity: str, name: str, pair: Pair) -> Subject:
     return Subject(
         model=identity, name=name, arm="trained", base=pair.base, base_model=base, root_model=base,
         run=identity, train_domain="+".join(pair.domains), train_domains=pair.domains,
-        train_subdomains=pair.subdomains, algorithm="published", reward="published",
+        train_subdomains=pair.subdomains, algorithm="published", reward="published", stages=1,
+        path=("+".join(pair.domains),), path_domains=pair.domains,
     )  # fmt: skip
 
 

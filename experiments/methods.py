@@ -20,9 +20,7 @@ def methods(study: Study, settings: Settings) -> list[str]:
         else "deviations of training runs from the mean of their arm (same base, data, algorithm, reward), "
         "taken from all arms together and not smaller than the arm's own, are drawn and added"
     )
-    control = (
-        "its training run started from" if settings.control == "parent" else "its chain of runs started from"
-    )
+    control = "its training run started from" if settings.control == "parent" else "its chain of runs started from"
     return [
         "Each trained model is compared with the model that "
         f"{control}, on the same items of the same benchmark version under the same sampling conditions. "

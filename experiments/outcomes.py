@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.lineage import Pair, Subject, subject
+from experiments.pairs import pairs_of
+from experiments.reasoning import Judge, chosen_items, classify
 from manager.atomic import read_jsonl
 from manager.errors import UserError
 from manager.job import Job, Kind, canonical_json
@@ -41,9 +43,12 @@ COLUMNS: Mapping[str, str] = {
     "seed": "training seed; missing for the base arm",
     "step": "training step of the checkpoint; missing for the base arm",
     "stages": "how many training runs lie between the root and this model",
+    "path": "the training domains of those runs in order, joined by >",
+    "path_domains": "every domain in their data, joined by +",
     "benchmark": "name",
     "version": "version of prompt, extraction and scoring",
-    "condition": "sampler, prompting and data as canonical JSON: equal conditions can be compared",
+    "condition": "sampler and data as canonical JSON: only equal conditions are compared",
+    "prompting": "chat or base_fewshot: a model's own way of being asked",
     "evaluation_seed": "seed of the evaluation job",
     "engine": "what generated the answers",
     "domain": "of the benchmark",
@@ -112,7 +117,7 @@ def make_source(
 ) -> Source:
     """Follow every evaluation up to the models that it descends from."""
     jobs: dict[str, Job] = {}
-    by_name = {pair.model: pair for pair in pairs or ()}
+    by_name = {pair.model: pair for pair in (pairs if pairs is not None else pairs_of(settings))}
 
     def last_step(job_id: str) -> int | None:
         result = store.run(job_id).result()
@@ -148,11 +153,16 @@ class _Rows:
     ended: list[str] = field(default_factory=list)
     prompt_tokens: list[float] = field(default_factory=list)
     completion_tokens: list[float] = field(default_factory=list)
+    strategies: list[str | None] = field(default_factory=list)
     texts: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in TEXT_COLUMNS})
 
 
-def table(source: Source, *, text: bool = False) -> pd.DataFrame:
-    """The tidy table of these evaluations. A sample written twice counts once: the later record."""
+def table(source: Source, *, text: bool = False, reasoning_items: int = 0, judge: Judge = classify) -> pd.DataFrame:
+    """The tidy table of these evaluations. A sample written twice counts once: the later record.
+
+    With `reasoning_items`, the answers to so many items of each benchmark are classified: one more column,
+    `strategies`, with the kinds joined by +, missing for the other items.
+    """
     rows = _Rows()
     for evaluation in source.evaluations:
         for benchmark in evaluation.job.config["benchmarks"]:
@@ -162,6 +172,8 @@ def table(source: Source, *, text: bool = False) -> pd.DataFrame:
                 rows.files.append(_file_columns(source.sweep, evaluation, benchmark))
                 rows.counts.append(len(records))
                 _add_records(rows, records, text)
+                if reasoning_items:
+                    _add_strategies(rows, records, reasoning_items, judge)
     return _frame(rows, text)
 
 
@@ -171,7 +183,6 @@ def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, An
         {
             "sampler": benchmark.get("sampler"),
             "data": benchmark.get("data"),
-            "prompting": config.get("prompting"),
         }
     )
     engine = config.get("engine") or {}
@@ -183,9 +194,10 @@ def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, An
         "train_subdomains": "+".join(judged.train_subdomains),
         "algorithm": judged.algorithm, "reward": judged.reward,
         "seed": judged.seed, "step": judged.step, "stages": judged.stages,
+        "path": ">".join(judged.path), "path_domains": "+".join(judged.path_domains),
         "benchmark": benchmark["name"],
         "version": benchmark.get("version"), "condition": condition,
-        "evaluation_seed": config.get("seed"),
+        "prompting": str(config.get("prompting") or ""), "evaluation_seed": config.get("seed"),
         "engine": str(engine.get("name", "")) if isinstance(engine, Mapping) else str(engine),
         "domain": benchmark["domain"], "subdomain": benchmark.get("subdomain") or "",
     }  # fmt: skip
@@ -205,6 +217,13 @@ def _add_records(rows: _Rows, records: Mapping[tuple[str, int], dict[str, Any]],
         if text:
             for name in TEXT_COLUMNS:
                 rows.texts[name].append(record.get(name))
+
+
+def _add_strategies(rows: _Rows, records: Mapping[tuple[str, int], dict[str, Any]], limit: int, judge: Judge) -> None:
+    chosen = chosen_items((item for item, _ in records), limit)
+    for (item, _), record in records.items():
+        known = item in chosen and record.get("text") is not None
+        rows.strategies.append("+".join(sorted(judge(record["text"]))) if known else None)
 
 
 _NUMBERS = ("seed", "step", "stages", "version", "evaluation_seed")
@@ -228,6 +247,8 @@ def _frame(rows: _Rows, text: bool) -> pd.DataFrame:
     data["outcome"], data["ended"] = pd.Categorical(rows.outcome), pd.Categorical(rows.ended)
     data["prompt_tokens"] = np.asarray(rows.prompt_tokens, dtype=np.float64)
     data["completion_tokens"] = np.asarray(rows.completion_tokens, dtype=np.float64)
+    if rows.strategies:
+        data["strategies"] = pd.Categorical(rows.strategies)
     if text:
         data |= rows.texts
     return pd.DataFrame(data)
@@ -240,6 +261,5 @@ def require_rows(frame: pd.DataFrame, sweep: str) -> None:
     """Told in one line where there is nothing to report yet."""
     if frame.empty:
         raise UserError(
-            f"sweep {sweep!r}: no outcomes yet, so there is nothing to report; `manager status {sweep}` "
-            "shows what runs"
+            f"sweep {sweep!r}: no outcomes yet, so there is nothing to report; `manager status {sweep}` shows what runs"
         )

@@ -18,7 +18,8 @@ import pandas as pd
 
 from experiments import study as studies
 from experiments.analysis import Analysis, analyse
-from experiments.figures import TITLES, FigureFile, draw, varying
+from experiments.drawing import FigureFile, varying
+from experiments.figures import TITLES, draw
 from experiments.findings import findings
 from experiments.methods import methods
 from experiments.outcomes import Source, make_source, source, table
@@ -26,12 +27,13 @@ from experiments.tables import to_html, to_latex
 from experiments.transfer import Settings
 from experiments.versions import software
 from manager.atomic import write_json, write_text
-from manager.job import Job
+from manager.job import Kind
 from manager.store import Store
 
 if TYPE_CHECKING:
     from manager.run import Run
 
+ALWAYS = ("reasoning",)  # figures of every study, where their numbers are there
 DEFAULT_STUDY = "interventional"
 
 
@@ -55,9 +57,9 @@ def main(run: Run) -> dict[str, Any]:
     from experiments.terminal import terminal_text  # it shows this module's result
 
     config = run.config
-    found: list[tuple[str, Mapping[str, Any], Job]] = [
-        (entry["stage"], {}, run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]
-    ]
+    needed = [(entry["stage"], run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]]
+    none: Mapping[str, Any] = {}
+    found = [(stage, none, job) for stage, job in needed if job.kind == Kind.EVALUATE]
     made = make_source(store, "", config.get("study"), found, config.get("settings") or {})
     folder = run.path / "artifacts" / "report"
     result = write(made, folder)
@@ -78,11 +80,11 @@ def build(store: Store, sweep_name: str, out_dir: Path) -> ReportResult:
 def write(made: Source, folder: Path) -> ReportResult:
     """Analyse, draw and write everything; report.html comes last, so that it is there only when all is."""
     study = studies.get(made.study or DEFAULT_STUDY)
-    settings = Settings.of(made.settings)
-    analysis = analyse(made, table(made), study, settings)
+    settings = Settings.of({key: value for key, value in made.settings.items() if key != "pairs"})
+    analysis = analyse(made, table(made, reasoning_items=settings.reasoning_items), study, settings)
     for name in ("figures", "tables"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    drawn = [figure for name in study.parts if name in TITLES and (figure := draw(name, analysis))]
+    drawn = [figure for name in (*study.parts, *ALWAYS) if name in TITLES and (figure := draw(name, analysis))]
     for figure in drawn:
         (folder / "figures" / f"{figure.name}.png").write_bytes(figure.png)
         write_text(folder / "figures" / f"{figure.name}.svg", _standalone(figure.wide_svg))
@@ -117,6 +119,35 @@ SHOWN: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 
 
+GROUPS = ("base", "algorithm", "reward", "name")
+CHANGES = (*GROUPS, "train_domain", "evaluated", *EFFECTS)
+# Tables that are folded away: title and columns.
+DETAILS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "contrasts": ("Levels against each other", ("factor", "level", "reference", "evaluated", *EFFECTS)),
+    "trajectory": ("Along training", ("kind", *GROUPS, "step", "evaluated", *EFFECTS)),
+    "stages": ("What each stage changed", CHANGES),
+    "odds": ("Odds ratios, as published and paired", (*GROUPS, *SHOWN["odds"][2:])),
+    "mixed": ("Odds ratios with random items (sensitivity)", (
+        *GROUPS, "train_domain", "evaluated", "mixed_odds_ratio", "low", "high", "mixed_p", "item_sd", "n_items",
+        "n_seeds", "why")),
+    "transferability": ("Transferability Index", (
+        *GROUPS, "train_domain", "seed", "evaluated", "source_index", "target_index", "transferability",
+        "why_undefined", "n_benchmarks")),
+    "reasoning": ("Kinds of reasoning", (
+        *GROUPS, "train_domain", "evaluated", "strategy", "base_percent", "trained_percent", "delta_points",
+        "low_points", "high_points", "p_holm", "n_items", "n_samples", "n_seeds")),
+    "dynamics": ("What training logged at each checkpoint", (
+        *GROUPS, "train_domain", "seed", "step", "kl", "entropy", "reward", "completion_tokens", "cut_share",
+        "outside_points")),
+    "controls": ("Negative controls: the base against itself", ("base", "evaluated", *EFFECTS)),
+    "pairs": ("The published models", (
+        "model", "base", "domains", "subdomains", "family", "size_b", "provenance")),
+    "models": ("Every trained model on every benchmark", (
+        "name", "base", "algorithm", "train_domain", "seed", "step", "benchmark", "base_percent",
+        "trained_percent", "delta_points", "n_items", "n_samples")),
+}  # fmt: skip
+
+
 def _shown(name: str, frame: pd.DataFrame) -> Sequence[str]:
     return SHOWN.get(name, [str(c) for c in frame.columns])
 
@@ -130,21 +161,15 @@ def _page(
     made: Source,
 ) -> str:
     body = [
-        _section(
-            "Findings", f'<ul class="findings">{"".join(f"<li>{html.escape(s)}</li>" for s in said)}</ul>'
-        ),
-        _section(
-            "Figures", "".join(_figure(figure) for figure in drawn) or "<p>No figure can be drawn yet.</p>"
-        ),
+        _section("Findings", f'<ul class="findings">{"".join(f"<li>{html.escape(s)}</li>" for s in said)}</ul>'),
+        _section("Figures", "".join(_figure(figure) for figure in drawn) or "<p>No figure can be drawn yet.</p>"),
         _section("Tables", _tables(analysis)),
         _section("Missing and left out", _missing(analysis)),
         _section(
             "Data",
             to_html(analysis.tables["data"], [str(c) for c in analysis.tables["data"] if c != "condition"]),
         ),
-        _section(
-            "Methods", "".join(f"<p>{html.escape(p)}</p>" for p in methods(analysis.study, analysis.settings))
-        ),
+        _section("Methods", "".join(f"<p>{html.escape(p)}</p>" for p in methods(analysis.study, analysis.settings))),
         _section("Software", to_html(versions, list(versions.columns))),
     ]
     if made.text:
@@ -182,16 +207,16 @@ def _facts(analysis: Analysis) -> str:
     comparison = analysis.comparison
     data = analysis.tables["data"]
     numbers = {
-        "training runs compared": len({u.run for u in comparison.units}),
+        "models compared" if analysis.study.models_are_replicates else "training runs compared": len(
+            {u.run for u in comparison.units}
+        ),
         "base models": len({u.base for u in comparison.units}),
         "benchmarks": len(comparison.benchmarks),
         "items": int(data["n_items"].sum()) if len(data) else 0,
         "samples": int(data["n_samples"].sum()) if len(data) else 0,
         "evaluations not finished": len(analysis.tables["missing"]),
     }
-    return "".join(
-        f"<li><b>{value:,}</b><span>{html.escape(name)}</span></li>" for name, value in numbers.items()
-    )
+    return "".join(f"<li><b>{value:,}</b><span>{html.escape(name)}</span></li>" for name, value in numbers.items())
 
 
 def _tables(analysis: Analysis) -> str:
@@ -205,17 +230,16 @@ def _tables(analysis: Analysis) -> str:
         shown = analysis.effects(kind)
         if len(shown):
             parts.append(f"<h3>{title}</h3>" + to_html(shown, [*keys, *EFFECTS], mark="in_domain"))
-    if len(analysis.tables["odds"]):
-        odds = to_html(analysis.tables["odds"], SHOWN["odds"])
-        parts.append(f"<details><summary>Odds ratios, as published and paired</summary>{odds}</details>")
-    models = to_html(analysis.tables["models"], SHOWN["models"])
-    parts.append(f"<details><summary>Every trained model on every benchmark</summary>{models}</details>")
+    for name, (title, columns) in DETAILS.items():
+        table = analysis.tables[name]
+        shown = table if "weighting" not in table else table[table["weighting"] == analysis.settings.weighting]
+        if len(shown):
+            inner = to_html(shown, [c for c in columns if c not in GROUPS or c in keys], mark="in_domain")
+            parts.append(f"<details><summary>{html.escape(title)}</summary>{inner}</details>")
     answers = analysis.tables["answers"]
     ended = to_html(answers, list(answers.columns))
     parts.append(f"<details><summary>How the answers ended</summary>{ended}</details>")
-    parts.append(
-        "<p>All tables lie as CSV and LaTeX in the folder <code>tables</code> beside this report.</p>"
-    )
+    parts.append("<p>All tables lie as CSV and LaTeX in the folder <code>tables</code> beside this report.</p>")
     return "".join(parts)
 
 
@@ -225,7 +249,5 @@ def _missing(analysis: Analysis) -> str:
     if len(missing):
         parts.append("<p>Evaluations that are not finished:</p>" + to_html(missing, list(missing.columns)))
     if not parts:
-        parts.append(
-            "<p>Nothing: every evaluation of the sweep is finished, and every sample has a score.</p>"
-        )
+        parts.append("<p>Nothing: every evaluation of the sweep is finished, and every sample has a score.</p>")
     return "".join(parts)

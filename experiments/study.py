@@ -28,6 +28,11 @@ class Study:
     control: str | None = None  # parent or root, where the study fixes it
     compare: str | None = None  # an attribute whose levels are set against each other
 
+    @property
+    def leads_with_extras(self) -> bool:
+        """Whether what the study is about lies beside the averages: a contrast, a course, a stage."""
+        return bool(self.parts) and self.parts[0] in ("contrasts", "trajectory", "stages")
+
 
 @cache
 def names() -> tuple[str, ...]:

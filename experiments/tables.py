@@ -55,15 +55,13 @@ def heading(name: str) -> str:
 
 def to_html(table: pd.DataFrame, columns: Sequence[str], *, mark: str | None = None) -> str:
     """A table in its own scrolling box; rows where the column `mark` is True are tinted."""
-    present = [c for c in columns if c in table]
+    present = [c for c in columns if c in table and not table[c].isna().all()]
     numeric = {c for c in present if pd.api.types.is_numeric_dtype(table[c]) or _is_number_column(table[c])}
     head = "".join(f"<th{'' if c in numeric else _TEXT}>{html.escape(heading(c))}</th>" for c in present)
     body = []
     for record in table.to_dict("records"):
         tint = ' class="inside"' if mark is not None and record.get(mark) is True else ""
-        cells = "".join(
-            f"<td{'' if c in numeric else _TEXT}>{html.escape(cell(c, record[c]))}</td>" for c in present
-        )
+        cells = "".join(f"<td{'' if c in numeric else _TEXT}>{html.escape(cell(c, record[c]))}</td>" for c in present)
         body.append(f"<tr{tint}>{cells}</tr>")
     rows = "".join(body)
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
@@ -85,11 +83,7 @@ def to_latex(table: pd.DataFrame, columns: Sequence[str], caption: str) -> str:
     rows = " \\\\\n".join(lines)
     return (
         "\\begin{table}\n\\caption{" + _latex(caption) + "}\n\\begin{tabular}{" + "l" * len(present) + "}\n"
-        "\\toprule\n"
-        + head
-        + " \\\\\n\\midrule\n"
-        + rows
-        + " \\\\\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+        "\\toprule\n" + head + " \\\\\n\\midrule\n" + rows + " \\\\\n\\bottomrule\n\\end{tabular}\n\\end{table}\n"
     )
 
 

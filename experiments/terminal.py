@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from experiments.analysis import records
-from experiments.figures import arm_label, interval, points, varying
+from experiments.drawing import arm_label, interval, points, varying
+from experiments.effects import records
 from experiments.report import ReportResult
 
 

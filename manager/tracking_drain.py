@@ -35,6 +35,7 @@ from manager.tracking import (
     write_record,
 )
 from manager.tracking_sweep import SweepTracking
+from manager.tracking_system import SystemSampler
 
 INTERVAL_S = 3.0
 MAX_PAUSE_S = 60.0  # between tries while the tracking store is away
@@ -57,6 +58,7 @@ class DrainPlan:
 
 def drain(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | None = None) -> SyncResult:
     """Send until told to stop or the parent process is gone; then once more. Returns the last result."""
+    _read(plan)  # a sweep that is not there is told before anything is made
     path = plan.store.sweep_dir(plan.sweep_name) / LOCK
     if plan.job_id is not None:
         folder = plan.store.sweep_dir(plan.sweep_name) / JOB_LOCKS
@@ -76,6 +78,17 @@ def _is_over(stop: threading.Event, parent: Mapping[str, Any] | None) -> bool:
 
 
 def _loop(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | None) -> SyncResult:
+    sampler = SystemSampler()
+    sampler.start()
+    try:
+        return _send_until_over(plan, stop, parent, sampler)
+    finally:
+        sampler.close()
+
+
+def _send_until_over(
+    plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | None, sampler: SystemSampler
+) -> SyncResult:
     tracking: SweepTracking | None = None
     read_at, failures = 0.0, 0
     while True:
@@ -93,12 +106,17 @@ def _loop(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | No
             tracking = opened
             skip = _sent_elsewhere(plan)
             result = send_once(tracking, sweep.name, uri, active=not last, states={}, skip=skip)
+            sampler.watch(
+                [watched for watched in tracking.running() if not skip(watched.journal.parents[2].name)]
+            )
+            if result.error:
+                tracking = None  # connect anew: the database may be another file by now
         if plan.job_id is None:
             write_record(plan.store, result)
         if last:
             return result
         failures = failures + 1 if result.error else 0
-        pause = max(plan.interval_s, (time.monotonic() - began) * (1 / DUTY - 1))
+        pause = max(plan.interval_s, result.seconds * (1 / DUTY - 1))
         _wait(min(MAX_PAUSE_S, pause * 2.0**failures), stop, parent)
 
 
@@ -161,6 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
         stop.set()
 
     signal.signal(signal.SIGTERM, told)
+    # Whoever starts this process may block the signal until here, so that none comes too early.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Ctrl-C in the foreground goes to the manager, whose end ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)

@@ -110,7 +110,7 @@ def _mirrors_of(own: Sequence[SweepJob], before: Sequence[SweepJob]) -> tuple[Mi
 
 
 def _prefixes(entries: Sequence[SweepJob]) -> dict[str, str]:
-    """No prefix for a single protocol; else the stage, and the labels that differ where that is not enough."""
+    """No prefix for a single protocol; else the stage, and labels that differ where that is not enough."""
     first: dict[str, SweepJob] = {}
     for entry in entries:
         first.setdefault(_protocol(entry.job), entry)

@@ -70,7 +70,7 @@ def params_of(config: Mapping[str, Any]) -> Params:
 
 
 def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and (value or not prefix):
         for key, inner in value.items():
             yield from _flatten(f"{prefix}.{key}" if prefix else str(key), inner)
     elif (
@@ -81,7 +81,7 @@ def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
         for label, inner in zip(_labels(value), value, strict=True):
             yield from _flatten(f"{prefix}.{label}", inner)
     else:
-        yield prefix or "value", value
+        yield prefix, value
 
 
 def _labels(values: Sequence[Any]) -> list[str]:

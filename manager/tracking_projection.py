@@ -7,12 +7,13 @@ attempt is about to do those steps again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from manager.job import Job, Kind, State, SweepJob
+from manager.job import Job, Kind, State, SweepJob, canonical_json
 from manager.tracking_lineage import checkpoint_of, root_model, training_domain
 from manager.tracking_names import tags_of, tracking_name, tracking_names
 
@@ -89,8 +90,8 @@ def status_of(facts: JobFacts) -> RunStatus:
             return RunStatus.FAILED if outcome == "failed" else RunStatus.KILLED
 
 
-def shown(facts: JobFacts, sweep_name: str, jobs: Mapping[str, Job], run_directory: str) -> Shown:
-    """Name, status, times and tags of a job's run."""
+def shown(facts: JobFacts, name: str, sweep_name: str, jobs: Mapping[str, Job], run_directory: str) -> Shown:
+    """Status, times and tags of a job's run."""
     status = status_of(facts)
     start_s = float(facts.attempts[0].get("started", 0.0)) if facts.attempts else 0.0
     end_ms = None
@@ -98,7 +99,7 @@ def shown(facts: JobFacts, sweep_name: str, jobs: Mapping[str, Job], run_directo
         ended = (facts.result or {}).get("finished") or (facts.end or {}).get("finished") or facts.last_sign_s
         end_ms = milliseconds(ended if ended is not None else start_s)
     return Shown(
-        name=run_name(facts.entry),
+        name=name,
         status=status,
         start_ms=milliseconds(start_s),
         end_ms=end_ms,
@@ -106,12 +107,25 @@ def shown(facts: JobFacts, sweep_name: str, jobs: Mapping[str, Job], run_directo
     )
 
 
-def run_name(entry: SweepJob) -> str:
-    """Readable and telling: the stage and the labels, with the checkpoint of an evaluation."""
+def run_names(entries: Sequence[SweepJob]) -> dict[str, str]:
+    """Short names that tell the jobs of a stage apart: the stage and the labels that differ, by job id."""
+    result: dict[str, str] = {}
+    for stage in dict.fromkeys(entry.stage for entry in entries):
+        labels = {entry.job.id: _telling_labels(entry) for entry in entries if entry.stage == stage}
+        names = dict.fromkeys(name for values in labels.values() for name in values)
+        differing = [n for n in names if len({str(values.get(n)) for values in labels.values()}) > 1]
+        for job_id, values in labels.items():
+            told = [name for name in (differing or names) if name in values]
+            result[job_id] = " ".join([stage, *(f"{name}={values[name]}" for name in told)])
+    return result
+
+
+def _telling_labels(entry: SweepJob) -> dict[str, Any]:
+    labels = dict(entry.labels)
     checkpoint = checkpoint_of(entry.job)
-    if entry.job.kind is Kind.EVALUATE and checkpoint is not None and "checkpoint" not in entry.labels:
-        return f"{entry.title} checkpoint={checkpoint}"
-    return entry.title
+    if entry.job.kind is Kind.EVALUATE and checkpoint is not None:
+        labels.setdefault("checkpoint", checkpoint)
+    return labels
 
 
 def job_tags(facts: JobFacts, sweep_name: str, jobs: Mapping[str, Job], run_directory: str) -> dict[str, str]:
@@ -154,6 +168,31 @@ def _checkpoint_step(facts: JobFacts) -> int | str | None:
 def milliseconds(seconds: float) -> int:
     """The time stamp of a point: always the same for the same record."""
     return round(float(seconds) * 1000)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Data that a job trained on or was judged by, as its config names it."""
+
+    name: str
+    digest: str  # of everything that decides which rows these are
+    source: str  # JSON
+
+
+def datasets_of(job: Job) -> tuple[str, tuple[Dataset, ...]]:
+    """(training or evaluation, the data sets)."""
+    if job.kind in (Kind.RL, Kind.SFT):
+        data = job.config.get("data")
+        return "training", (_dataset(data),) if isinstance(data, Mapping) else ()
+    if job.kind is Kind.EVALUATE:
+        return "evaluation", tuple(_dataset(spec) for spec in job.config.get("benchmarks") or ())
+    return "", ()
+
+
+def _dataset(value: Mapping[str, Any]) -> Dataset:
+    source = canonical_json(value)
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    return Dataset(str(value.get("name") or value.get("domain") or "data"), digest, source)
 
 
 # Points

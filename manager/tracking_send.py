@@ -23,6 +23,7 @@ from manager.tracking_projection import (
     Point,
     Points,
     Shown,
+    datasets_of,
     metric_names,
     metric_values,
     milliseconds,
@@ -80,6 +81,9 @@ class Memory:
     must_compare: bool = False  # when the attempt ends: something was held back until then
     settled: bool = False
 
+    def remember_tags(self, tags: Mapping[str, str]) -> None:
+        self.run = replace(self.run, tags={**self.run.tags, **tags})
+
 
 @dataclass(frozen=True)
 class Context:
@@ -89,6 +93,7 @@ class Context:
     experiment_id: str
     sweep_name: str
     jobs: Mapping[str, Job]
+    names: Mapping[str, str]  # job id -> run name
     parents: Mapping[str, str]  # stage -> run id
     partial: bool = False  # evaluations of other jobs are not known here, but may be on the run
 
@@ -120,7 +125,9 @@ def _digest(value: Any) -> str:
 
 
 def wanted(context: Context, observed: Observed, mirrored: Points) -> Wanted:
-    look = shown(observed.facts, context.sweep_name, context.jobs, str(observed.run.path))
+    job_id = observed.facts.entry.job.id
+    name = context.names.get(job_id, observed.facts.entry.title)
+    look = shown(observed.facts, name, context.sweep_name, context.jobs, str(observed.run.path))
     tags = dict(look.tags)
     parent = context.parents.get(observed.facts.entry.stage)
     if parent is not None:
@@ -334,6 +341,8 @@ def _send_params(context: Context, run: StoredRun, params: Params) -> None:
 def _finish(context: Context, want: Wanted, memory: Memory, fingerprint: str) -> Sent:
     """Status, then artifacts, then tags with the mark that all of it is there."""
     look, run, client = want.shown, memory.run, context.client
+    if context.partial:
+        look = replace(look, name=run.name)  # the name depends on the whole sweep, which is not known here
     if (run.status, run.name) != (look.status.value, look.name) or (
         look.end_ms is not None and run.end_ms != look.end_ms
     ):
@@ -342,6 +351,11 @@ def _finish(context: Context, want: Wanted, memory: Memory, fingerprint: str) ->
     tags = {**tags_of(memory.extras.tags), **look.tags}
     if memory.extras.events:
         tags["mlflow.note.content"] = _events_text(memory.extras.events)
+    context_name, datasets = datasets_of(want.observed.facts.entry.job)
+    new = [d for d in datasets if (d.name, d.digest) not in run.datasets]
+    if new:
+        client.send_datasets(run.id, new, context_name)
+        run = replace(run, datasets=run.datasets | {(d.name, d.digest) for d in new})
     sent, complete, artifacts = _send_artifacts(context, want, memory)
     if artifacts is not None:
         tags[ARTIFACTS_TAG] = artifacts

@@ -20,12 +20,14 @@ from typing import Any
 
 from manager.atomic import read_json, write_json
 from manager.claim import Claimed, Refused, claim, is_newest
+from manager.diagnose import diagnose
 from manager.environment import job_environment, record_environment
 from manager.errors import UserError
 from manager.heartbeat import Heartbeat
 from manager.job import Job
 from manager.kinds import DISTRIBUTED, load_entry
 from manager.place import Place, by_hand, here
+from manager.remedy import changed
 from manager.run import Failed, Run, Stopped
 from manager.store import Attempt, RunDirectory
 
@@ -53,7 +55,7 @@ class Work:
 
 def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[str, Any] | None = None) -> str:
     """One attempt at the job; returns how it ended. Anything but done and refused raises JobEnded."""
-    job = directory.job()
+    job = changed(directory.job(), directory)
     if place.rank > 0 and job.kind.value not in DISTRIBUTED:
         return "not needed: only rank 0 works on this kind"
     attempt_dir = _join(directory, token, place)
@@ -159,8 +161,9 @@ def _unmet_need(run: Run) -> str | None:
     for index, need in enumerate(run.job.needs):
         parent = run.need(index)
         model = run.config.get("model")
-        from_parent = isinstance(model, Mapping) and model.get("need") == index
-        if parent.is_done() or (from_parent and parent.has_model(model["checkpoint"])):
+        if parent.is_done() or (
+            isinstance(model, Mapping) and model.get("need") == index and parent.has_model(model["checkpoint"])
+        ):
             continue
         return need
     return None
@@ -172,7 +175,8 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         need = _unmet_need(run)
         if need is not None:
             return _end("blocked", "parent", f"job {need} that this one needs has no result"), {}
-        return _end("done"), dict(load_entry(run.job.kind.value)(run))
+        result = dict(load_entry(run.job.kind.value)(run))
+        return _end("done"), result
     except Stopped as stopped:
         return _end("interrupted", run.stop_reason or "stopped", str(stopped), retryable=True), {}
     except Failed as failed:
@@ -185,15 +189,19 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         if run.stop_requested:
             # A group that is being ended fails in many ways; the cause is the request.
             return _end("interrupted", run.stop_reason, f"while stopping: {error}", retryable=True), {}
-        return (
-            _end(
-                "failed",
-                "exception",
-                f"{type(error).__name__}: {error}".splitlines()[0][:500],
-                traceback=traceback.format_exc(),
-            ),
-            {},
-        )
+        return _failure(error, traceback.format_exc()), {}
+
+
+def _failure(error: Exception, trace: str) -> dict[str, Any]:
+    """The end of an attempt by an exception: with the cause where the table of causes knows it."""
+    line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    found = diagnose(trace)
+    if found is None:
+        return _end("failed", "exception", line, traceback=trace)
+    message = f"{line} ({found.advice})"
+    return _end(
+        "failed", found.cause, message, retryable=found.retryable, remedy=found.remedy.value, traceback=trace
+    )
 
 
 def _end(outcome: str, cause: str = "", message: str = "", **details: Any) -> dict[str, Any]:

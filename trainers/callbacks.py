@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,24 @@ from transformers import TrainerCallback
 from manager.run import Failed, Run
 from trainers import checkpoints, distributed
 from trainers.export import export
+
+WITHOUT_SIGNAL = 10
+
+
+def likely_cause(values: Mapping[str, float]) -> str:
+    """Why all rewards are equal, read from the shares of outcomes."""
+    outcomes = {name.removeprefix("outcome/"): value for name, value in values.items() if name.startswith("outcome/")}
+    if not outcomes:
+        return "see the table of completions in artifacts/completions"
+    name = max(outcomes, key=outcomes.__getitem__)
+    causes = {
+        "right": "every answer is right: the prompts are too easy for this model",
+        "wrong": "every answer is wrong: the prompts are too hard for this model, or temperature is too low",
+        "no_answer": "no answer could be extracted: the model does not use the format that the scorer reads",
+        "truncated": "completions are cut off: raise grpo.max_completion_length",
+        "grader_failed": "the grader fails: see the column `why` of artifacts/completions",
+    }
+    return f"{outcomes[name]:.0%} {name}: {causes.get(name, 'see artifacts/completions')}"
 
 
 class AlreadyTrained(Exception):
@@ -30,8 +49,10 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.boundary = boundary
         self.wanted_exports = exports
         self.trainer: Any = None
+        self.drift: Any = None  # trainers.drift.Drift, where there is a base to compare with
         self.stopping = False
         self.last: dict[str, float] = {}
+        self._without_signal = 0
         self._exports: tuple[int, ...] = ()
         self._step_started = 0.0
         self._tokens_before = 0.0
@@ -48,6 +69,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._tokens_before = float(state.num_input_tokens_seen or 0)
         self.run.progress(state.global_step, state.max_steps)
+        if self.drift is not None:
+            self.drift.begin(self.trainer)
         if state.global_step and self.due(state.global_step, state.max_steps):
             self._export(state)  # a kill between the state and its export left this to do
         if state.global_step >= state.max_steps:
@@ -74,6 +97,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         values |= self._timing(values, elapsed)
         state.log_history.clear()  # the journal has it; in the state it would grow with every step
         self._stop_if_undefined(state.global_step, values)
+        self._warn_without_signal(state.global_step, values)
         self.last = values
         self.run.log(values, state.global_step)
         shown = {name: values[name] for name in ("reward", "loss", "tokens_per_s") if name in values}
@@ -109,10 +133,21 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
                     cause="undefined_loss",
                 )
 
+    def _warn_without_signal(self, step: int, values: dict[str, float]) -> None:
+        """Tell once when for many generated batches no group had two different rewards."""
+        if "frac_reward_zero_std" not in values:
+            return
+        self._without_signal = self._without_signal + 1 if values["frac_reward_zero_std"] >= 1.0 else 0
+        if self._without_signal == WITHOUT_SIGNAL:
+            message = f"all rewards of a group were equal for {WITHOUT_SIGNAL} batches; {likely_cause(values)}"
+            self.run.event("no_learning_signal", message, step=step)
+
     # States and exports
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = self.folder / f"checkpoint-{state.global_step}"
+        if (table := getattr(self.trainer, "table", None)) is not None:
+            table.flush(state.global_step)
         if args.local_process_index == 0:
             checkpoints.sync_files(folder)
         distributed.barrier()
@@ -125,5 +160,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
 
     def _export(self, state: Any) -> None:
         step = state.global_step
+        if self.drift is not None:
+            self.run.log(self.drift.measure(self.trainer), step)
         export(self.trainer, self.run.directory.model_dir(step), {"job": self.run.directory.id, "step": step})
         self.run.event("exported", f"weights after step {step}", step=step)

@@ -61,6 +61,15 @@ def from_first(value: Any) -> Any:
     return holder[0]
 
 
+def gather(value: Any) -> list[Any]:
+    """Every rank's value, on every rank."""
+    if not _active():
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
 def leave() -> None:
     """Leave the process group, so that no rank waits for one that is gone."""
     if _active():

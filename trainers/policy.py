@@ -8,7 +8,8 @@ from typing import Any
 
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-from trainers.training import Quiet
+from trainers.completions import CompletionTable
+from trainers.training import RunTrainer
 
 
 class Times:
@@ -26,10 +27,14 @@ class Times:
         return taken
 
 
-class Timed(Quiet):
+class Timed(RunTrainer):
     """Mixin: `preparing` holds `generation`, `reward` and the scoring of log-probabilities."""
 
     times: Times
+    table: CompletionTable | None = None
+    state: Any
+    model: Any
+    _logs: dict[str, Any]
 
     def _timed(self, name: str, call: Any, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
@@ -39,7 +44,10 @@ class Timed(Quiet):
             self.times.add(name, started)
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
-        return self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
+        prepared = self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
+        if self.table is not None and self.model.training:
+            self.table.add(self.state.global_step + 1, self._logs)
+        return prepared
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]
@@ -53,11 +61,26 @@ class Grpo(Timed, GRPOTrainer):  # type: ignore[misc]
         self.times = Times()
         super().__init__(*args, **kwargs)
 
+    def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One sampled answer for each of these prompts."""
+        answers, _ = self._generate_single_turn(prompt_ids, None, {}, 1)
+        return [list(answer) for answer in answers]
+
 
 class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.times = Times()
         super().__init__(*args, **kwargs)
+
+    def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One sampled answer for each of these prompts."""
+        samples = self.num_generations, self.num_generations_eval
+        self.num_generations = self.num_generations_eval = 1  # it tells vLLM how often each prompt is repeated
+        try:
+            answers = self._generate_single_turn(prompt_ids, None, {})
+        finally:
+            self.num_generations, self.num_generations_eval = samples
+        return [list(answer) for answer in answers]
 
 
 TRAINERS = {"grpo": Grpo, "rloo": Rloo}

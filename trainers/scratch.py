@@ -39,7 +39,11 @@ def make_tokenizer(context: int) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token=PAD, eos_token=END, padding_side="left", model_max_length=context,
+        tokenizer_object=core,
+        pad_token=PAD,
+        eos_token=END,
+        padding_side="left",
+        model_max_length=context,
         clean_up_tokenization_spaces=False,
     )
     tokenizer.add_special_tokens({"additional_special_tokens": [START]})
@@ -50,9 +54,10 @@ def make_tokenizer(context: int) -> PreTrainedTokenizerFast:
 def assert_same_ids(tokenizer: Any, folder: Path | str) -> None:
     """What AutoTokenizer loads from `folder` must give the ids of `tokenizer`, and text must survive."""
     loaded = AutoTokenizer.from_pretrained(folder)
-    for text in (PROBE, tokenizer.apply_chat_template(
-        [{"role": "user", "content": PROBE}], tokenize=False, add_generation_prompt=True
-    )):
+    for text in (
+        PROBE,
+        tokenizer.apply_chat_template([{"role": "user", "content": PROBE}], tokenize=False, add_generation_prompt=True),
+    ):
         ours, theirs = tokenizer(text)["input_ids"], loaded(text)["input_ids"]
         if ours != theirs or loaded.decode(theirs) != text:
             raise Failed(

@@ -29,6 +29,9 @@ RESERVED = {
     "deepspeed": "the stage's deepspeed",
     "report_to": "tracking",
     "logging_steps": "nothing: every step is logged",
+    "logging_strategy": "nothing: every step is logged",
+    "use_vllm": "generation",
+    "vllm_mode": "generation",
     "logging_nan_inf_filter": "nothing: an undefined loss stops the run",
     "save_strategy": "nothing: states are always saved",
     "save_total_limit": "nothing: the last two states are kept",
@@ -39,6 +42,10 @@ RESERVED = {
     "load_best_model_at_end": "nothing: every exported model is evaluated",
     "eval_strategy": "an evaluate stage",
 }
+
+
+# Keys of `generation:` that are not vLLM's.
+OURS_IN_GENERATION = ("mode", "dynamic_sampling")
 
 
 class SettingsError(ValueError):
@@ -69,9 +76,7 @@ def _save_steps(given: Mapping[str, Any], boundary: int) -> int:
     return asked
 
 
-def arguments(
-    trainer: str, config: Mapping[str, Any], split: Split, output_dir: Path, *, gpu: bool
-) -> dict[str, Any]:
+def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir: Path, *, gpu: bool) -> dict[str, Any]:
     """The keyword arguments of the trainer's config class, without `deepspeed`."""
     section = PASS_THROUGH[trainer]
     given = dict(config.get(section) or {})
@@ -98,19 +103,21 @@ def arguments(
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
         if num_iterations := given.get("num_iterations"):
             decided["save_steps"] *= num_iterations
-    decided |= generation_arguments(config.get("generation"))
+        decided |= generation_arguments(config.get("generation"))
     return {**defaults, **given, **decided}
 
 
 def generation_arguments(generation: Mapping[str, Any] | None) -> dict[str, Any]:
     """Where completions come from: `mode` as TRL names it; every other key is TRL's own, without `vllm_`."""
-    if not generation:
-        return {}
-    mode = generation["mode"]
+    mode = (generation or {}).get("mode", "transformers")
     if mode == "transformers":
         return {"use_vllm": False}
-    rest = {f"vllm_{key}": value for key, value in generation.items() if key not in ("mode", "dynamic_sampling")}
-    return {"use_vllm": True, "vllm_mode": mode, **rest}
+    if mode not in ("colocate", "server"):
+        raise SettingsError(f"generation.mode is {mode!r}; valid: transformers, colocate, server")
+    given = {f"vllm_{key}": value for key, value in (generation or {}).items() if key not in OURS_IN_GENERATION}
+    # Beside the trainer on the same GPU, vLLM's memory is given back while gradients are computed.
+    sleep = {"vllm_enable_sleep_mode": True} if mode == "colocate" else {}
+    return {"use_vllm": True, "vllm_mode": mode, **sleep, **given}
 
 
 def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> tuple[int, ...]:
@@ -129,10 +136,18 @@ def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> t
     return tuple(sorted(steps | {total}))
 
 
-def deepspeed_config(name: str | None, *, gpu: bool) -> dict[str, Any] | None:
-    """The DeepSpeed JSON of a shipped name (zero1, zero2, zero3, zero3_offload) or of a path, as a dict."""
-    if name is None:
+def deepspeed_config(setting: str | Mapping[str, Any] | None, *, gpu: bool) -> dict[str, Any] | None:
+    """The DeepSpeed config of a shipped name (zero1, zero2, zero3, zero3_offload), a path or a mapping."""
+    if setting is None:
         return None
+    value = dict(setting) if isinstance(setting, Mapping) else _read_deepspeed(setting)
+    if not gpu and "zero_optimization" in value:
+        # Overlap needs streams; a CPU has none. The rest is the same on both.
+        value["zero_optimization"] = {**value["zero_optimization"], "overlap_comm": False}
+    return value
+
+
+def _read_deepspeed(name: str) -> dict[str, Any]:
     folder = Path(__file__).parent / "deepspeed"
     shipped = sorted(path.stem for path in folder.glob("*.json"))
     path = folder / f"{name}.json" if name in shipped else Path(name)
@@ -142,7 +157,4 @@ def deepspeed_config(name: str | None, *, gpu: bool) -> dict[str, Any] | None:
         raise SettingsError(f"deepspeed: {name!r} is neither a file nor one of {', '.join(shipped)}") from error
     except json.JSONDecodeError as error:
         raise SettingsError(f"deepspeed: {path}: {error}") from error
-    if not gpu and "zero_optimization" in value:
-        # Overlap needs streams; a CPU has none. The rest of the file is the same on both.
-        value["zero_optimization"] = {**value["zero_optimization"], "overlap_comm": False}
     return value

@@ -5,10 +5,11 @@ Reads top to bottom: settings, data, model, trainer, train. The worker calls `ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import batch, data, distributed, libraries, settings
+from trainers import adapters, batch, data, distributed, libraries, settings
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -27,20 +28,36 @@ def main(run: Run) -> dict[str, Any]:
     from trl import SFTConfig, SFTTrainer
 
     from trainers.callbacks import RunCallback
-    from trainers.training import Quiet, states_folder, train
+    from trainers.training import RunTrainer, states_folder, train
 
-    class Trainer(Quiet, SFTTrainer):  # type: ignore[misc]
+    class Trainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
         pass
 
-    rows = data.demonstrations(config["data"], data.default_data_dir())
-    args = SFTConfig(deepspeed=zero, **arguments)
+    args = SFTConfig(deepspeed=zero, dataset_kwargs={"skip_prepare_dataset": True}, **arguments)
     model, tokenizer = _model(run)
+    rows = data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config))
+    columns, too_long = data.tokenize(rows, tokenizer, args.max_length)
+    if too_long:
+        run.event("examples_left_out", f"{too_long} of {len(rows)} are longer than sft.max_length {args.max_length}")
     callback = RunCallback(run, states_folder(run), split.boundary)
     trainer = Trainer(
-        model=model, args=args, train_dataset=Dataset.from_list(rows), processing_class=tokenizer, callbacks=[callback]
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_dict(columns),
+        processing_class=tokenizer,
+        callbacks=[callback],
+        peft_config=adapters.peft_config(config.get("peft")),
     )
-    run.log_params({"train/examples": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
+    run.log_params(
+        {"train/examples": len(columns["length"]), "train/per_device": split.per_device, "train/world": run.world_size}
+    )
     return train(trainer, run, callback, config.get("export_steps"))
+
+
+def _seen(arguments: Mapping[str, Any], batch_setting: Mapping[str, Any]) -> int | None:
+    """The examples that `max_steps` steps look at; None where epochs count instead."""
+    steps = arguments.get("max_steps", 0)
+    return steps * int(batch_setting["examples"]) if steps > 0 else None
 
 
 def _model(run: Run) -> tuple[Any, Any]:

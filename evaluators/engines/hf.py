@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -19,7 +18,17 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 
-from evaluators.engine import Completion, Ended, EngineDied, EngineError, EngineSettings, Prompt, Request
+from evaluators.engine import (
+    Completion,
+    Ended,
+    EngineDied,
+    EngineError,
+    EngineSettings,
+    Prompt,
+    Request,
+    check_model_path,
+    first_line,
+)
 from evaluators.prompts import chat_prompt, plain_prompt
 
 OPTIONS = {"dtype": "auto", "device": None, "batch_size": 256, "kv_cache_gb": 2.0, "window": 4096}
@@ -32,23 +41,11 @@ def load_tokenizer(model: str, revision: str | None = None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
         ids = tokenizer("a 1", add_special_tokens=False)["input_ids"]
     except Exception as error:
-        message = f"{model}: the tokenizer cannot be loaded: {_first_line(error)}"
+        message = f"{model}: the tokenizer cannot be loaded: {first_line(error)}"
         raise EngineError(message, cause="tokenizer") from error
     if not ids:
-        raise EngineError(
-            f"{model}: the tokenizer turns text into nothing; its files are broken", cause="tokenizer"
-        )
+        raise EngineError(f"{model}: the tokenizer turns text into nothing; its files are broken", cause="tokenizer")
     return tokenizer
-
-
-def check_model_path(model: str) -> None:
-    """A local path has to be a model's folder: told before a library takes it for a hub id."""
-    if model.startswith(("/", "./", "../")) and not (Path(model) / "config.json").is_file():
-        raise EngineError(f"{model}: no model here (config.json is missing)", cause="model_missing")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def load(settings: EngineSettings) -> HfEngine:
@@ -63,12 +60,10 @@ def load(settings: EngineSettings) -> HfEngine:
     device = torch.device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         config = AutoConfig.from_pretrained(settings.model, revision=settings.revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            settings.model, revision=settings.revision, dtype=options["dtype"]
-        )
+        model = AutoModelForCausalLM.from_pretrained(settings.model, revision=settings.revision, dtype=options["dtype"])
         stops = _stop_ids(settings, tokenizer)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        message = f"{settings.model}: the model cannot be loaded: {_first_line(error)}"
+        message = f"{settings.model}: the model cannot be loaded: {first_line(error)}"
         raise EngineError(message, cause="model") from error
     return HfEngine(
         model.to(device).eval(), tokenizer, settings.model, getattr(config, "max_position_embeddings", None),
@@ -79,9 +74,7 @@ def load(settings: EngineSettings) -> HfEngine:
 def _stop_ids(settings: EngineSettings, tokenizer: Any) -> frozenset[int]:
     """Every token that ends an answer: the tokenizer's, and those of the model's generation config."""
     found = {tokenizer.eos_token_id}
-    if os.path.isfile(os.path.join(settings.model, "generation_config.json")) or not os.path.isdir(
-        settings.model
-    ):
+    if os.path.isfile(os.path.join(settings.model, "generation_config.json")) or not os.path.isdir(settings.model):
         eos = GenerationConfig.from_pretrained(settings.model, revision=settings.revision).eos_token_id
         found |= set(eos) if isinstance(eos, list) else {eos}
     return frozenset(token for token in found if token is not None)
@@ -133,10 +126,7 @@ class HfEngine:
         batch: list[Request] = []
         for request in window:
             # The first row is the longest in completion; the prompt's length decides the padding.
-            width = (
-                max([_length(request), *(_length(row) for row in batch[:1])])
-                + (batch or [request])[0].max_tokens
-            )
+            width = max([_length(request), *(_length(row) for row in batch[:1])]) + (batch or [request])[0].max_tokens
             full = len(batch) == self._batch_size or (len(batch) + 1) * width > self._cache_tokens
             if batch and (full or request.max_tokens != batch[0].max_tokens):
                 yield batch
@@ -147,9 +137,7 @@ class HfEngine:
 
     @torch.inference_mode()
     def _run(self, requests: list[Request], stopping: Callable[[], bool]) -> Iterator[Completion]:
-        rows = [
-            _Row(request, numpy.random.Generator(numpy.random.Philox(request.seed))) for request in requests
-        ]
+        rows = [_Row(request, numpy.random.Generator(numpy.random.Philox(request.seed))) for request in requests]
         device = self._model.device
         tokens, mask = (part.to(device) for part in _padded(requests))
         positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -191,12 +179,8 @@ class HfEngine:
         heat = torch.tensor(temperatures, device=logits.device, dtype=logits.dtype)
         chances = torch.softmax(logits / heat.clamp(min=1e-6)[:, None], dim=1)
         if any(row.request.top_p < 1.0 for row in rows):
-            chances = _nucleus(
-                chances, torch.tensor([row.request.top_p for row in rows], device=logits.device)
-            )
-        uniform = torch.tensor(
-            [row.uniform.random() for row in rows], device=logits.device, dtype=torch.float64
-        )
+            chances = _nucleus(chances, torch.tensor([row.request.top_p for row in rows], device=logits.device))
+        uniform = torch.tensor([row.uniform.random() for row in rows], device=logits.device, dtype=torch.float64)
         reach = chances.double().cumsum(dim=1)
         drawn = torch.searchsorted(reach, (uniform * reach[:, -1])[:, None], right=True)[:, 0]
         drawn = drawn.clamp(max=logits.shape[1] - 1)

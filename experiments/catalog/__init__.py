@@ -9,6 +9,7 @@ benchmark that does not exist until a sweep uses it.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators import benchmarks
+from experiments import study
 from manager.catalog import BenchmarkRow, Catalog
 from manager.sweep.mistakes import Mistakes, unknown
 from manager.sweep.nodes import Node, parse
@@ -78,7 +80,7 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
 
 
 def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
-    """The catalogue with the rows of these folders over it; all mistakes in rows are told, as `SweepErrors`."""
+    """The catalogue with the rows of these folders over it; all mistakes are told, as `SweepErrors`."""
     mistakes = Mistakes()
     tables: dict[str, dict[str, Node]] = {name: {} for name in FILES}
     for folder in (HERE, *extra_dirs):
@@ -88,15 +90,15 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
     trainers = {key: node.plain() for key, node in tables["trainers.yaml"].items()}
     catalog = Catalog(
         models={
-            name: _model(name, node, tables["models.yaml"], mistakes)
-            for name, node in tables["models.yaml"].items()
+            name: _model(name, node, tables["models.yaml"], mistakes) for name, node in tables["models.yaml"].items()
         },
         domains={name: _domain(name, node, mistakes) for name, node in tables["domains.yaml"].items()},
         suites={name: _suite(name, node, mistakes) for name, node in tables["suites.yaml"].items()},
         benchmarks=_Benchmarks(benchmarks.names()),
         rewards=trainers["rewards"],
         algorithms=trainers["algorithms"],
-        studies=trainers["studies"],
+        studies=study.names(),
+        report_settings=_report_settings(),
         engines=tuple(trainers["engines"]),
         prompting=tuple(trainers["prompting"]),
         deepspeed=tuple(trainers["deepspeed"]),
@@ -105,8 +107,20 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
         trainer_values={key: tuple(values) for key, values in trainers["values"].items()},
         trainer_refused=trainers["refused"],
     )
+    for name, row in catalog.domains.items():
+        if row.get("decontaminate", "all16") not in catalog.suites:
+            why = unknown("suite", row["decontaminate"], catalog.suites)
+            mistakes.add(tables["domains.yaml"][name].place, (name, "decontaminate"), why)
     mistakes.raise_if_any()
     return catalog
+
+
+def _report_settings() -> dict[str, str]:
+    """The keys of a report's `settings`, from the text of the class that reads them: its module loads numpy."""
+    tree = ast.parse((HERE.parent / "transfer.py").read_text(encoding="utf-8"))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    fields = (line for line in found.body if isinstance(line, ast.AnnAssign))
+    return {ast.unparse(line.target): ast.unparse(line.annotation) for line in fields} | {"pairs": "list"}
 
 
 def _table(path: Path, mistakes: Mistakes) -> dict[str, Node]:
@@ -135,6 +149,8 @@ def _pinned(row: dict[str, Any]) -> dict[str, Any]:
 
 def _model(name: str, node: Node, models: Mapping[str, Node], mistakes: Mistakes) -> dict[str, Any]:
     row = _pinned(_row(name, node, MODEL_KEYS, mistakes))
+    if not isinstance(node.value, dict):
+        return row
     if ("hub" in row) == ("scratch" in row):
         mistakes.add(node.place, name, "a model has either hub and revision, or scratch")
     elif "hub" in row and "revision" not in row:
@@ -152,9 +168,7 @@ def _domain(name: str, node: Node, mistakes: Mistakes) -> dict[str, Any]:
     if sources is None or not isinstance(sources.value, list) or not sources.value:
         mistakes.add(node.place, name, "a domain has a list of sources")
         return row
-    row["sources"] = [
-        _source((name, "sources", number), child, mistakes) for number, child in enumerate(sources.value)
-    ]
+    row["sources"] = [_source((name, "sources", number), child, mistakes) for number, child in enumerate(sources.value)]
     return row
 
 

@@ -36,10 +36,7 @@ def described() -> dict[str, Any]:
 
 
 def _fields(config_class: type) -> dict[str, str]:
-    return {
-        field.name: _named(field.type)
-        for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name)
-    }
+    return {field.name: _named(field.type) for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name)}
 
 
 def _named(kind: Any) -> str:

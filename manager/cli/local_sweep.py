@@ -108,9 +108,14 @@ def _tracking(store: Store, sweep: Sweep, console: Console) -> Iterator[None]:
     """MLflow's side process: it must never slow or end a job, so it only reads what jobs write."""
     argv = [sys.executable, "-m", "manager.tracking_drain", str(store.root), sweep.name, "--parent", str(os.getpid())]
     log = store.sweep_dir(sweep.name) / "tracking.log"
-    with open(log, "ab") as stream:
-        # Its own session: Ctrl-C must not end it before its last pass.
-        drain = subprocess.Popen(argv, stdout=stream, stderr=stream, start_new_session=True)
+    # The drain takes SIGTERM for: send the rest and leave. Blocked while it starts, the signal waits until
+    # the drain can understand it. Its own session, so that Ctrl-C does not end it before its last pass.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with open(log, "ab") as stream:
+            drain = subprocess.Popen(argv, stdout=stream, stderr=stream, start_new_session=True)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
@@ -124,6 +129,5 @@ def _show_report(console: Console, store: Store, sweep: Sweep) -> None:
         run = store.run(entry.job.id)
         result = run.result() if entry.job.kind.value == "report" else None
         if result is not None:
-            console.print(result["summary"], markup=False, highlight=False, soft_wrap=True)
-            console.print(f"report: {run.path / result['report']}", soft_wrap=True)
+            console.print(result["summary"].rstrip(), markup=False, highlight=False, soft_wrap=True)
     console.print(f"`manager ui {sweep.name}` opens MLflow on this sweep")

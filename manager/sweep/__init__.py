@@ -18,8 +18,6 @@ from manager.sweep.mistakes import Mistake, SweepErrors
 __all__ = ["Document", "Mistake", "SweepErrors", "expand", "load_sweep", "read"]
 
 
-def load_sweep(
-    path: Path, overrides: Sequence[str] = (), *, catalog: Catalog, environ: Mapping[str, str]
-) -> Sweep:
+def load_sweep(path: Path, overrides: Sequence[str] = (), *, catalog: Catalog, environ: Mapping[str, str]) -> Sweep:
     """The jobs of a sweep file with the command line's overrides. All mistakes at once: `SweepErrors`."""
     return expand(read(path, overrides), catalog, environ=environ, find_model=find)

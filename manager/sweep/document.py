@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from manager.errors import UserError
-from manager.sweep.mistakes import Mistakes, Place, nearest
+from manager.sweep.mistakes import Mistakes, Place, SweepErrors, nearest
 from manager.sweep.nodes import Node, parse
 
 LARGEST_BYTES = 4 * 2**20
@@ -30,8 +30,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Document:
     """The merged document. A file that cannot be read at all raises; other mistakes are collected."""
     mistakes = Mistakes()
     root = _read_extended(path, (), mistakes)
-    for text in overrides:
-        root = _override(root, text, mistakes)
+    for number, text in enumerate(overrides):
+        root = _override(root, text, Place(text, -number), mistakes)
     return Document(root, path.stem, mistakes)
 
 
@@ -69,9 +69,7 @@ def _read_extended(path: Path, chain: tuple[str, ...], mistakes: Mistakes) -> No
             mistakes.add(parent.place, "extends", f"goes in a circle: {circle}")
             continue
         if not os.path.isfile(target):
-            mistakes.add(
-                parent.place, "extends", f"no file {target} (the path is relative to the file that names it)"
-            )
+            mistakes.add(parent.place, "extends", f"no file {target} (the path is relative to the file that names it)")
             continue
         inherited = _read_extended(Path(target), (*chain, file), mistakes)
         inherited = replace(inherited, value={k: v for k, v in inherited.value.items() if k != "name"})
@@ -93,11 +91,7 @@ def _text(path: Path, chain: tuple[str, ...]) -> str:
     except FileNotFoundError as error:
         files = sorted(str(other) for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         close = nearest(str(path), files) or files[:8]
-        hint = (
-            f"did you mean {close[0]}"
-            if len(close) == 1
-            else f"there are: {', '.join(close) or 'no .yaml files'}"
-        )
+        hint = f"did you mean {close[0]}" if len(close) == 1 else f"there are: {', '.join(close) or 'no .yaml files'}"
         raise UserError(f"{path}: no such sweep file; {hint}") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -106,8 +100,7 @@ def _text(path: Path, chain: tuple[str, ...]) -> str:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _override(root: Node, text: str, mistakes: Mistakes) -> Node:
-    place = Place(text)
+def _override(root: Node, text: str, place: Place, mistakes: Mistakes) -> Node:
     key, equals, value = text.partition("=")
     path = key.strip().split(".")
     if not equals or not all(path):
@@ -117,11 +110,17 @@ def _override(root: Node, text: str, mistakes: Mistakes) -> Node:
         mistakes.add(place, "", f"no value after =; {key}=null takes the key away")
         return root
     if path[0] == "extends":
-        mistakes.add(
-            place, "", "extends is read from the file only; write a small sweep file that extends both"
-        )
+        mistakes.add(place, "", "extends is read from the file only; write a small sweep file that extends both")
         return root
-    node = _at_one_place(parse(value, text, mistakes), place)
+    own = Mistakes()
+    try:
+        node = _at_one_place(parse(value, text, own), place)
+    except SweepErrors as error:
+        for mistake in error.mistakes:
+            mistakes.add(place, "", mistake.message)
+        return root
+    for mistake in own.found:
+        mistakes.add(place, mistake.key, mistake.message)
     return _put(root, path, node, place, mistakes)
 
 
@@ -133,9 +132,7 @@ def _at_one_place(node: Node, place: Place) -> Node:
     return Node(node.value, place)
 
 
-def _put(
-    node: Node, path: Sequence[str], value: Node, place: Place, mistakes: Mistakes, depth: int = 0
-) -> Node:
+def _put(node: Node, path: Sequence[str], value: Node, place: Place, mistakes: Mistakes, depth: int = 0) -> Node:
     if depth == len(path):
         return value
     if node.value is not None and not isinstance(node.value, dict):

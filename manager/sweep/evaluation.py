@@ -8,6 +8,7 @@ from typing import Any
 from manager.job import Resources
 from manager.sweep.mistakes import shown, unknown
 from manager.sweep.part import Part
+from manager.sweep.values import MISSING
 
 SAMPLER_KEYS = ("samples", "temperature", "top_p", "max_tokens", "stop")
 
@@ -33,7 +34,7 @@ def benchmarks(part: Part) -> dict[str, Any]:
     else:
         part.wrong(("suite",), f"expected the name of a suite or a list of benchmarks, not {shown(value)}")
         return {}
-    rows = [_benchmark(part, name, value) for name in dict.fromkeys(map(str, names))]
+    rows = [_benchmark(part, name, value) for name in dict.fromkeys(str(name) for name in names if name is not MISSING)]
     _check_names(part, "sampling", names, extra=("all",))
     if isinstance(part.get("limit"), dict):
         _check_names(part, "limit", names)
@@ -103,9 +104,7 @@ def engine(part: Part) -> dict[str, Any]:
     return {"engine": {"name": part.choice(("engine",), part.catalog.engines, "engine", "vllm")}}
 
 
-def check(
-    config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
+def check(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     engine = config["engine"]
     sizes = [engine.get(key, 1) for key in ("tensor_parallel_size", "data_parallel_size")]
     if resources.gpus_per_node and all(isinstance(size, int) for size in sizes):

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from manager.catalog import Catalog
-from manager.job import Job, Kind, Resources, Sweep, SweepJob
+from manager.job import Job, Resources, Sweep, SweepJob
 from manager.sweep.checkpoints import Steps, read_checkpoints
 from manager.sweep.document import Document
 from manager.sweep.kinds import SCHEMAS, Schema, Section
@@ -24,7 +24,7 @@ from manager.sweep.part import Context, FindModel, Part
 from manager.sweep.sections import resources as read_resources
 from manager.sweep.stages import Stage, read_stages
 from manager.sweep.top import KEYS, read_top, with_defaults, with_values
-from manager.sweep.values import Row, Template, Values, has_missing, template
+from manager.sweep.values import MISSING, Row, Template, Values, has_missing, template
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 RESOURCES = Section(("resources",), lambda part: {})
@@ -68,9 +68,7 @@ def expand(
 
 
 class _Expansion:
-    def __init__(
-        self, document: Document, catalog: Catalog, environ: Mapping[str, str], find_model: FindModel
-    ) -> None:
+    def __init__(self, document: Document, catalog: Catalog, environ: Mapping[str, str], find_model: FindModel) -> None:
         self.mistakes = document.mistakes
         self.document = document
         written = with_defaults(document.root, self.mistakes)
@@ -111,9 +109,7 @@ class _Expansion:
             group = next((name for name, keys in self.matrix.groups.items() if key in keys), key)
             if place not in used:
                 where = root.at(["matrix", group]).place
-                self.mistakes.add(
-                    where, f"matrix.{group}", f"no stage uses ${{{key}}}; use it or take it out"
-                )
+                self.mistakes.add(where, f"matrix.{group}", f"no stage uses ${{{key}}}; use it or take it out")
 
     # Preparing a stage
 
@@ -122,7 +118,11 @@ class _Expansion:
         entries: dict[str, Node] = stage.node.value
         for key, node in entries.items():
             if key not in schema.keys:
-                self.mistakes.add(node.place, ("stages", stage.name, key), unknown("key", key, schema.keys))
+                library = schema.library_key
+                fields = self.context.catalog.trainer_fields.get(schema.library_class, {})
+                inside = library and key in fields
+                why = f"unknown key, did you mean {library}.{key}" if inside else unknown("key", key, schema.keys)
+                self.mistakes.add(node.place, ("stages", stage.name, key), why)
         sections = [*schema.sections, RESOURCES]
         if schema.starts_from_model:
             self._check_model(stage, schema)
@@ -150,12 +150,10 @@ class _Expansion:
             self.mistakes.add(entries["model"].place, (*at, "model"), why)
         elif not has_model and "needs" not in entries:
             kinds = " or ".join(schema.needs)
-            self.mistakes.add(
-                stage.node.place, at, f"no model: write model: NAME, or needs: a stage of kind {kinds}"
-            )
+            self.mistakes.add(stage.node.place, at, f"no model: write model: NAME, or needs: a stage of kind {kinds}")
         elif has_model:
             for key in schema.checkpoints:
-                if key in entries:
+                if key in entries and entries[key].value is not None:
                     why = "names steps of a needed stage, and this stage needs none"
                     self.mistakes.add(entries[key].place, (*at, key), why)
 
@@ -175,8 +173,7 @@ class _Expansion:
 
     def _make(self, prepared: _Prepared, row: Row) -> list[Entry]:
         read = [
-            self._read(prepared, number, section, one, row)
-            for number, (section, one) in enumerate(prepared.templates)
+            self._read(prepared, number, section, one, row) for number, (section, one) in enumerate(prepared.templates)
         ]
         if any(result is None for result in read):
             return []
@@ -184,14 +181,14 @@ class _Expansion:
         if not all("model" in part for part in parts[:1]) and not prepared.stage.needs:
             return []
         config = {key: value for part in parts for key, value in part.items()}
-        if not self._fits(prepared, config, resources, row):
-            return []
+        prepared.schema.check(config, resources, self._part(prepared, row).wrong)
         if not prepared.stage.needs:
             return [self._add(prepared, config, (), resources, row, {})]
         needed = self.prepared.get(prepared.stage.needs[0])
         if needed is None:
             return []  # that stage could not be read; it is told
-        written = prepared.stage.kind == Kind.EVALUATE and "checkpoints" in prepared.stage.node.value
+        asked = prepared.stage.node.value.get("checkpoints")
+        written = asked is not None and asked.value is not None
         return [
             self._add(
                 prepared,
@@ -214,8 +211,9 @@ class _Expansion:
         if key not in memo:
             values = one.fill(row)
             part = self._part(prepared, row, values)
+            part.ok = not has_missing(values)  # what is there is checked all the same
             result: Any = None
-            if not has_missing(values):
+            if MISSING not in values.values():
                 if section is RESOURCES:
                     result = read_resources(part, one_process=prepared.schema.one_process)
                 elif section.keys == prepared.schema.checkpoints:
@@ -224,11 +222,6 @@ class _Expansion:
                     result = section.read(part)
             memo[key] = result if part.ok else None
         return memo[key]
-
-    def _fits(self, prepared: _Prepared, config: Mapping[str, Any], resources: Resources, row: Row) -> bool:
-        part = self._part(prepared, row)
-        prepared.schema.check(config, resources, part.wrong)
-        return part.ok
 
     def _labels(self, uses: Iterable[int], row: Row) -> dict[str, Any]:
         return {self.matrix.keys[place]: row[place] for place in uses}
@@ -251,9 +244,7 @@ class _Expansion:
             self.entries[job.id] = entry
             return entry
         if known.stage == prepared.stage.name:
-            known.labels = {
-                key: value for key, value in known.labels.items() if labels.get(key, known) == value
-            }
+            known.labels = {key: value for key, value in known.labels.items() if labels.get(key, known) == value}
             if known.job.resources != resources:
                 self._part(prepared, row).wrong(
                     ("resources",),
@@ -266,8 +257,7 @@ class _Expansion:
         """The one job that needs all jobs of the stages it names."""
         row: Row = self.matrix.rows[0] if self.matrix.rows else ()
         read = [
-            self._read(prepared, number, section, one, row)
-            for number, (section, one) in enumerate(prepared.templates)
+            self._read(prepared, number, section, one, row) for number, (section, one) in enumerate(prepared.templates)
         ]
         if not prepared.stage.needs:
             self._part(prepared, row).wrong((), "needs: names the stages that it reports on; there is none")
@@ -280,7 +270,5 @@ class _Expansion:
         for need in prepared.stage.needs:
             found = {e.job.id: e for made in self.prepared[need].made.values() for e in made}
             places = [ids.setdefault(one, len(ids)) for one in found]
-            inputs.append(
-                {"stage": need, "needs": places, "labels": [dict(e.labels) for e in found.values()]}
-            )
+            inputs.append({"stage": need, "needs": places, "labels": [dict(e.labels) for e in found.values()]})
         self._add(prepared, {**config, "inputs": inputs}, tuple(ids), resources, (), {})

@@ -11,6 +11,7 @@ from manager.job import Kind, Resources
 from manager.sweep import evaluation, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
+from manager.sweep.training import misfit
 
 Read = Callable[[Part], dict[str, Any]]
 Tell = Callable[[tuple[str, ...], str], None]
@@ -36,15 +37,15 @@ class Schema:
     makes_model: bool = False
     one_process: bool = False
     gathers: bool = False  # one job for the sweep, which needs all jobs of the stages it names
+    library_key: str = ""  # the key whose mapping goes to a library unchanged, and the class that takes it
+    library_class: str = ""
     checkpoints: tuple[str, ...] = ("checkpoint",)  # the key that names steps of the needed stage
     check: Callable[[Mapping[str, Any], Resources, Tell], None] = lambda config, resources, tell: None
 
     @property
     def keys(self) -> tuple[str, ...]:
         own = tuple(key for section in self.sections for key in section.keys)
-        return tuple(
-            dict.fromkeys((*COMMON_KEYS, *own, *(self.checkpoints if self.starts_from_model else ())))
-        )
+        return tuple(dict.fromkeys((*COMMON_KEYS, *own, *(self.checkpoints if self.starts_from_model else ()))))
 
 
 def _report(part: Part) -> dict[str, Any]:
@@ -52,7 +53,12 @@ def _report(part: Part) -> dict[str, Any]:
     study = part.choice(("study",), part.catalog.studies, "study", part.context.study)
     if study is None:
         part.wrong(("study",), f"missing here and in the sweep; one of: {', '.join(part.catalog.studies)}")
-    return {"study": study, "settings": part.passed(("settings",))}
+    settings = part.passed(("settings",))
+    part.keys(("settings",), part.catalog.report_settings)
+    for key, value in settings.items():
+        if key in part.catalog.report_settings and (problem := misfit(value, part.catalog.report_settings[key])):
+            part.wrong(("settings", key), problem)
+    return {"study": study, "settings": settings}
 
 
 _SEED = Section(("seed",), seed)
@@ -72,6 +78,8 @@ SCHEMAS: Mapping[Kind, Schema] = {
         ),
         needs=(Kind.SFT, Kind.RL),
         makes_model=True,
+        library_key="sft",
+        library_class="SFTConfig",
         check=training.check_sft,
     ),
     Kind.RL: Schema(
@@ -83,10 +91,12 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("reward",), training.reward),
             _DEEPSPEED,
             _PEFT,
-            Section(("generation", "resources"), training.generation),
+            Section(("generation", "algorithm", "resources"), training.generation),
         ),
         needs=(Kind.SFT, Kind.RL),
         makes_model=True,
+        library_key="grpo",
+        library_class="GRPOConfig",
         check=training.check_rl,
     ),
     Kind.EVALUATE: Schema(

@@ -102,9 +102,7 @@ def _axis(key: str, node: Node, places: dict[tuple[str, Any], Written], mistakes
     return _Axis((key,), values)
 
 
-def _zipped(
-    key: str, items: list[Node], places: dict[tuple[str, Any], Written], mistakes: Mistakes
-) -> _Axis | None:
+def _zipped(key: str, items: list[Node], places: dict[tuple[str, Any], Written], mistakes: Mistakes) -> _Axis | None:
     first = items[0].value if isinstance(items[0].value, dict) else {}
     names, rows = tuple(first), []
     for number, item in enumerate(items):
@@ -113,17 +111,13 @@ def _zipped(
             mistakes.add(item.place, at, "a list holds either values or mappings, not both")
         elif set(item.value) != set(names):
             differing = ", ".join(sorted(set(item.value) ^ set(names)))
-            mistakes.add(
-                item.place, at, f"every mapping of the list needs the same keys; differing: {differing}"
-            )
+            mistakes.add(item.place, at, f"every mapping of the list needs the same keys; differing: {differing}")
         elif _are_scalars(names, item, at, mistakes):
             rows.append(_row(names, item, at, places))
     return _Axis(names, rows) if rows else None
 
 
-def _row(
-    keys: tuple[str, ...], item: Node, at: str, places: dict[tuple[str, Any], Written]
-) -> tuple[Any, ...]:
+def _row(keys: tuple[str, ...], item: Node, at: str, places: dict[tuple[str, Any], Written]) -> tuple[Any, ...]:
     row = []
     for key in keys:
         node = item.value[key]
@@ -160,9 +154,7 @@ def _entries(node: Node | None, what: str, mistakes: Mistakes) -> list[tuple[str
     return found
 
 
-def _excluded(
-    rows: Any, keys: tuple[str, ...], node: Node | None, mistakes: Mistakes
-) -> list[tuple[Any, ...]]:
+def _excluded(rows: Any, keys: tuple[str, ...], node: Node | None, mistakes: Mistakes) -> list[tuple[Any, ...]]:
     """The rows that no entry of `exclude` fits. An entry fits if all keys do; a list, by any value."""
     tests: list[list[tuple[int, list[Any]]]] = []
     for at, item in _entries(node, "exclude", mistakes):
@@ -171,9 +163,7 @@ def _excluded(
             if key not in keys:
                 mistakes.add(child.place, f"{at}.{key}", unknown("matrix key", key, keys))
                 continue
-            test.append(
-                (keys.index(key), child.plain() if isinstance(child.value, list) else [child.plain()])
-            )
+            test.append((keys.index(key), child.plain() if isinstance(child.value, list) else [child.plain()]))
         if len(test) == len(item.value):
             tests.append(test)
     return [row for row in rows if not any(all(row[at] in values for at, values in test) for test in tests)]
@@ -190,9 +180,7 @@ def _included(
                 mistakes.add(child.place, f"{at}.{key}", unknown("matrix key", key, keys))
         absent = [key for key in keys if key not in item.value]
         if absent:
-            mistakes.add(
-                item.place, at, f"needs a value for every key of the matrix; missing: {', '.join(absent)}"
-            )
+            mistakes.add(item.place, at, f"needs a value for every key of the matrix; missing: {', '.join(absent)}")
         elif _are_scalars(keys, item, at, mistakes):
             rows.append(_row(keys, item, at, places))
     return rows

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from manager.errors import UserError
 
+FEW = 5
 LISTED = 24  # more valid names than this are not listed in a message
 
 
@@ -16,11 +18,11 @@ class Place:
     """Where something is written: a line of a file, or an override on the command line."""
 
     file: str
-    line: int = 0  # 0: an override; `file` then holds its text
+    line: int  # at most 0: an override; `file` then holds its text and -line is its number
 
     @property
     def is_override(self) -> bool:
-        return self.line == 0
+        return self.line <= 0
 
     def __str__(self) -> str:
         return f"command line: {self.file}" if self.is_override else f"{self.file}:{self.line}"
@@ -34,19 +36,28 @@ class Mistake:
 
     def __str__(self) -> str:
         said = self.place.is_override and self.place.file.partition("=")[0].strip() == self.key
-        return (
-            f"{self.place}: {self.message}"
-            if said or not self.key
-            else f"{self.place}: {self.key}: {self.message}"
-        )
+        return f"{self.place}: {self.message}" if said or not self.key else f"{self.place}: {self.key}: {self.message}"
 
 
 class SweepErrors(UserError):
-    """Every mistake of a sweep file; its text has one line for each."""
+    """Every mistake of a sweep file; its text has one line for each, but few for each key and value."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        super().__init__("\n".join(_lines(mistakes)))
+
+
+def _lines(mistakes: Sequence[Mistake]) -> Iterator[str]:
+    """Of a key that is wrong for many combinations in as many ways, the first few and the number of the rest."""
+    count = Counter((mistake.place, mistake.key) for mistake in mistakes)
+    told: Counter[tuple[Place, str]] = Counter()
+    for mistake in mistakes:
+        at = (mistake.place, mistake.key)
+        told[at] += 1
+        if told[at] <= FEW:
+            yield str(mistake)
+        elif told[at] == FEW + 1:
+            yield str(replace(mistake, message=f"and {count[at] - FEW:,} more for other combinations"))
 
 
 @dataclass
@@ -65,10 +76,10 @@ class Mistakes:
     def raise_if_any(self) -> None:
         """Tell all of them, in the order of the files and lines; the command line last."""
         if self.found:
-            files = {place.file: None for place in (mistake.place for mistake in self.found)}
+            files = dict.fromkeys(mistake.place.file for mistake in self.found if not mistake.place.is_override)
             order = {file: number for number, file in enumerate(files)}
             raise SweepErrors(
-                sorted(self.found, key=lambda m: (m.place.is_override, order[m.place.file], m.place.line))
+                sorted(self.found, key=lambda m: (order.get(m.place.file, len(order)), abs(m.place.line)))
             )
 
 

@@ -123,6 +123,8 @@ class _Parser:
         position = getattr(error, "position", None)
         if "\t" in source[: len(source) - len(source.lstrip())]:
             reason = "a tab in the indentation; YAML wants spaces"
+        elif re.search(r"[:,\[]\s*\$\{", source) and re.search(r"[{\[].*\$\{", source.replace("${", "$", 1)):
+            reason = f'{reason}; inside {{…}} and […] an interpolation needs quotes: "${{key}}"'
         elif mark is None and isinstance(position, int):
             line = self.text[:position].count("\n") + 1
             reason = f"a control character that YAML forbids ({reason})"
@@ -181,9 +183,7 @@ class _Parser:
                 merged += child.value if isinstance(child.value, list) else [child]
                 continue
             if key in entries:
-                self.mistakes.add(
-                    place, key, f"written twice in one mapping (first in line {entries[key].place.line})"
-                )
+                self.mistakes.add(place, key, f"written twice in one mapping (first in line {entries[key].place.line})")
             if not isinstance(child.value, dict | list):
                 child = Node(child.value, place)
             else:

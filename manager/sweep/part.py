@@ -25,9 +25,7 @@ class Context:
     matrix: Matrix
     catalog: Catalog
     mistakes: Mistakes
-    find_model: (
-        FindModel  # (text, folder) -> (path, digest), None if it is no folder, or what is wrong with it
-    )
+    find_model: FindModel  # (text, folder) -> (path, digest), None if it is no folder, or what is wrong with it
     study: str | None = None
 
 
@@ -113,9 +111,7 @@ class Part:
         self.wrong(path, f"expected a text, not {shown(value)}")
         return default
 
-    def choice(
-        self, path: tuple[str, ...], valid: Iterable[str], what: str, default: str | None = None
-    ) -> str | None:
+    def choice(self, path: tuple[str, ...], valid: Iterable[str], what: str, default: str | None = None) -> str | None:
         value = self.text(path, default)
         names = list(valid)
         if value is not None and value not in names:

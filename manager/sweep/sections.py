@@ -111,9 +111,7 @@ def resources(part: Part, *, one_process: bool) -> Resources:
     )
     if one_process and (found.nodes > 1 or found.tasks > 1):
         key = "nodes" if found.nodes > 1 else "tasks_per_node"
-        part.wrong(
-            (at, key), "this kind runs as one process on one node; give it more GPUs with gpus_per_node"
-        )
+        part.wrong((at, key), "this kind runs as one process on one node; give it more GPUs with gpus_per_node")
     elif found.gpus_per_node and not one_process and found.tasks != found.gpus_per_node:
         part.wrong(
             (at, "tasks_per_node"),

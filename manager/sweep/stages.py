@@ -72,9 +72,7 @@ def _needs(name: str, node: Node, names: list[str], mistakes: Mistakes) -> tuple
     for one in listed:
         others = [other for other in names if other != name]
         if not isinstance(one.value, str):
-            mistakes.add(
-                one.place, ("stages", name, "needs"), "expected the name of a stage, or a list of them"
-            )
+            mistakes.add(one.place, ("stages", name, "needs"), "expected the name of a stage, or a list of them")
         elif one.value == name:
             mistakes.add(one.place, ("stages", name, "needs"), "a stage cannot need itself")
         elif one.value not in names:
@@ -111,9 +109,7 @@ def _check_needs(stages: Mapping[str, Stage], mistakes: Mistakes) -> None:
 
 
 def _ordered(stages: Mapping[str, Stage], mistakes: Mistakes) -> list[Stage]:
-    sorter = TopologicalSorter(
-        {name: [n for n in stage.needs if n in stages] for name, stage in stages.items()}
-    )
+    sorter = TopologicalSorter({name: [n for n in stage.needs if n in stages] for name, stage in stages.items()})
     try:
         order = list(sorter.static_order())
     except CycleError as error:

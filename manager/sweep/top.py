@@ -80,17 +80,13 @@ def _under(defaults: Mapping[str, Node], stage: Node) -> Node:
 
 def with_values(root: Node, keys: tuple[str, ...], values: Values) -> Node:
     """The document with the interpolations under these keys filled in."""
-    entries = {
-        key: _filled(node, (key,), values) if key in keys else node for key, node in root.value.items()
-    }
+    entries = {key: _filled(node, (key,), values) if key in keys else node for key, node in root.value.items()}
     return Node(entries, root.place)
 
 
 def _filled(node: Node, path: tuple[str | int, ...], values: Values) -> Node:
     if isinstance(node.value, dict):
-        return Node(
-            {key: _filled(child, (*path, key), values) for key, child in node.value.items()}, node.place
-        )
+        return Node({key: _filled(child, (*path, key), values) for key, child in node.value.items()}, node.place)
     if isinstance(node.value, list):
         return Node([_filled(child, (*path, n), values) for n, child in enumerate(node.value)], node.place)
     if isinstance(node.value, str) and "${" in node.value:
@@ -141,10 +137,8 @@ def _study(entries: Mapping[str, Node], catalog: Catalog, mistakes: Mistakes) ->
     node = entries.get("study")
     if node is None or node.value is None:
         return None
-    if node.value not in catalog.studies:
-        mistakes.add(
-            node.place, "study", f"{shown(node.value)}: {unknown('study', node.value, catalog.studies)}"
-        )
+    if not isinstance(node.value, str) or node.value not in catalog.studies:
+        mistakes.add(node.place, "study", f"{shown(node.value)}: {unknown('study', node.value, catalog.studies)}")
     return str(node.value)
 
 
@@ -153,12 +147,7 @@ def _check_settings(entries: Mapping[str, Node], settings: Mapping[str, Any], mi
         if key in settings and not isinstance(settings[key], str | dict):
             mistakes.add(entries[key].place, key, f"expected a name or a mapping, not {shown(settings[key])}")
     budget = settings.get("budget_gpu_hours")
-    good = (
-        isinstance(budget, int | float)
-        and not isinstance(budget, bool)
-        and math.isfinite(budget)
-        and budget > 0
-    )
+    good = isinstance(budget, int | float) and not isinstance(budget, bool) and math.isfinite(budget) and budget > 0
     if budget is not None and not good:
         mistakes.add(
             entries["budget_gpu_hours"].place,

@@ -9,10 +9,12 @@ from typing import Any
 from manager.job import Resources
 from manager.sweep.mistakes import nearest, shown, unknown
 from manager.sweep.part import Part
+from manager.sweep.values import MISSING
 
 PROMPTS, SAMPLES, EXAMPLES = 64, 8, 32
 EXPORT_STEPS = 100
 REWARD = "correct"
+GENERATION_KEYS = ("mode", "dynamic_sampling")  # ours; the others are TRL's
 
 
 def data(part: Part) -> dict[str, Any]:
@@ -51,17 +53,21 @@ def _named(part: Part) -> dict[str, Any]:
 def _mixed(part: Part) -> dict[str, Any]:
     """Domains together; a domain's weight is shared by its sources in their own proportion."""
     mix = part.mapping(("data", "mix"))
-    sources: list[dict[str, Any]] = []
-    size = 0
-    for name in mix:
-        weight = part.number(("data", "mix", name), 1.0, least=0.0)
-        row = _domain(part, name, ("data", "mix", name))
-        if row:
-            one = _data(part, name, row, weight or 0.0)
-            sources += one["sources"]
-            size = max(size, one["size"] or 0)
-    domains = list(dict.fromkeys(source["domain"] for source in sources))
-    return {"name": "+".join(mix), "domain": domains, "seed": 42, "size": size or None, "sources": sources}
+    weights = {name: part.number(("data", "mix", name), 1.0, least=0.0) or 0.0 for name in mix}
+    if part.ok and sum(weights.values()) <= 0:
+        part.wrong(("data", "mix"), "needs domains with weights, such as {math: 2, code: 1}")
+    rows = {name: row for name in mix if (row := _domain(part, name, ("data", "mix", name)))}
+    made = [_data(part, name, row, weights[name]) for name, row in rows.items()]
+    sources = [source for one in made for source in one["sources"]]
+    removed = {name for one in made for name in one.get("decontaminate", ())}
+    return {
+        "name": "+".join(mix),
+        "domain": list(dict.fromkeys(source["domain"] for source in sources)),
+        "seed": 42,
+        "size": max((one["size"] or 0 for one in made), default=0) or None,
+        "sources": sources,
+        **({"decontaminate": sorted(removed)} if removed else {}),
+    }
 
 
 def _domain(part: Part, name: str, path: tuple[str, ...]) -> Mapping[str, Any] | None:
@@ -88,13 +94,10 @@ def _data(part: Part, name: str, row: Mapping[str, Any], weight: float) -> dict[
                 continue
             entry["version"] = known.version
         sources.append(entry)
-    return {
-        "name": name,
-        "domain": domain,
-        "seed": row.get("seed", 42),
-        "size": row.get("size"),
-        "sources": sources,
-    }
+    data = {"name": name, "domain": domain, "seed": row.get("seed", 42), "size": row.get("size"), "sources": sources}
+    if "decontaminate" in row:  # the benchmarks whose items are taken out: another list is other data
+        data["decontaminate"] = sorted(part.catalog.suites[row["decontaminate"]])
+    return data
 
 
 def reward(part: Part) -> dict[str, Any]:
@@ -134,6 +137,8 @@ def _reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
 
 def misfit(value: Any, kind: str) -> str | None:
     """What is wrong with `value` as a `kind` ("int", "float|null", "any"), in words."""
+    if value is MISSING:
+        return None
     kinds = kind.split("|")
     fits = {
         "any": True,
@@ -190,9 +195,7 @@ def rl(part: Part) -> dict[str, Any]:
     row = part.catalog.algorithms.get(name or "", {})
     trainer = part.choice(("trainer",), ("grpo", "rloo"), "trainer", row.get("trainer", "grpo"))
     if "trainer" in row and trainer != row["trainer"]:
-        part.wrong(
-            ("trainer",), f"algorithm {name} is run by the trainer {row['trainer']}; leave trainer out"
-        )
+        part.wrong(("trainer",), f"algorithm {name} is run by the trainer {row['trainer']}; leave trainer out")
     settings = {**row.get("grpo", {}), **part.passed(("grpo",))}
     trainer_settings(part, "grpo", "RLOOConfig" if trainer == "rloo" else "GRPOConfig", settings)
     _check_groups(part, prompts or 0, samples or 0, mini_batch or 0)
@@ -224,6 +227,8 @@ def trainer_settings(part: Part, key: str, config_class: str, settings: Mapping[
     """Check names and types of what goes to the library, as far as they are known without importing it."""
     fields = part.catalog.trainer_fields.get(config_class, {})
     for name, value in settings.items():
+        if value is MISSING:
+            continue
         instead = part.catalog.trainer_refused.get(name)
         if instead is not None:
             part.wrong((key, name), f"is set by the system; {instead}")
@@ -243,45 +248,49 @@ def trainer_settings(part: Part, key: str, config_class: str, settings: Mapping[
 def generation(part: Part) -> dict[str, Any]:
     """`generation`: a mode or `{mode, …}`. Without it: vLLM beside the trainer on GPUs, else transformers."""
     value = part.get("generation")
-    if isinstance(value, dict):
-        part.choice(("generation", "mode"), part.catalog.generation, "mode")
-        if value.get("mode") is None:
-            part.wrong(("generation",), f"needs a mode: {', '.join(part.catalog.generation)}")
-        return {"generation": part.passed(("generation",))}
+    name = part.get("algorithm")
+    row = part.catalog.algorithms.get(name, {}) if isinstance(name, str) else {}
+    below = dict(row.get("generation", {}))
     default = "colocate" if part.get("resources", "gpus_per_node") else "transformers"
-    return {"generation": {"mode": part.choice(("generation",), part.catalog.generation, "mode", default)}}
+    if not isinstance(value, dict):
+        mode = part.choice(("generation",), part.catalog.generation, "mode", default)
+        return {"generation": {**below, "mode": mode}}
+    mode = part.choice(("generation", "mode"), part.catalog.generation, "mode", default)
+    settings = part.passed(("generation",))
+    fields = [*part.catalog.trainer_fields.get("GRPOConfig", {}), *GENERATION_KEYS]
+    part.keys(("generation",), [name for name in fields if name not in part.catalog.trainer_refused])
+    return {"generation": {**below, **settings, "mode": mode}}
 
 
-def check_sft(
-    config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
+def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     examples = config["batch"]["examples"]
     _check_split(f"{examples} examples", examples, resources, tell)
 
 
-def check_rl(
-    config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
-    if config["generation"]["mode"] == "server":
-        return  # some of the processes generate; the trainer knows how many train
+def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     batch = config["batch"]
     count = batch["mini_batch"] * batch["samples"]
+    cycle = batch["prompts"] // batch["mini_batch"]
+    last = config["grpo"].get("max_steps", 0)
+    if config["export_steps"] % cycle and not 0 < last <= config["export_steps"]:
+        tell(
+            ("export_steps",),
+            f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}, and weights "
+            f"are exported between them only: {config['export_steps']} is no multiple of {cycle}",
+        )
     words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
-    _check_split(words, count, resources, tell)
+    if config["generation"]["mode"] != "server":  # else some of the processes generate, the trainer knows how many
+        _check_split(words, count, resources, tell)
 
 
-def _check_split(
-    words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]
-) -> None:
+def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     """The batch of one optimiser step has to divide over processes and forward passes."""
     world = resources.world_size
     if count % world:
         fits = [size for size in range(1, count + 1) if count % size == 0]
         near = ", ".join(map(str, sorted(sorted(fits, key=lambda size: abs(size - world))[:4])))
         shape = (
-            f"{resources.nodes} nodes x {resources.tasks}"
-            if resources.nodes > 1
-            else f"{resources.tasks} on one node"
+            f"{resources.nodes} nodes x {resources.tasks}" if resources.nodes > 1 else f"{resources.tasks} on one node"
         )
         tell(
             ("resources",),

@@ -25,6 +25,8 @@ from manager.sweep.nodes import Node
 Row = tuple[Any, ...]
 Path = tuple[str | int, ...]
 
+LEFT_OUT = ("matrix", "exclude", "include")  # may be large, and nothing refers to them
+ALONE = "_text_"  # where a text of those keys is resolved
 _SIMPLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _environ: ContextVar[Mapping[str, str] | None] = ContextVar("environ", default=None)
@@ -68,9 +70,7 @@ def template(uses: Sequence[int], make: Callable[[Row], Any]) -> Template:
 class Values:
     """Compiles the values of one document. `keys` are the matrix keys, in the order of the rows."""
 
-    def __init__(
-        self, root: Node, keys: Sequence[str], environ: Mapping[str, str], mistakes: Mistakes
-    ) -> None:
+    def __init__(self, root: Node, keys: Sequence[str], environ: Mapping[str, str], mistakes: Mistakes) -> None:
         self.root, self.keys, self.environ, self.mistakes = root, tuple(keys), environ, mistakes
         self.position = {key: number for number, key in enumerate(keys)}
         self._parsed: dict[str, str | None] = {}
@@ -130,13 +130,7 @@ class Values:
             words = _WORD.findall(inside.split("}")[0])
             found |= {self.position[word] for word in words if word in self.position}
             relative = inside.lstrip().startswith(".")
-            top = (
-                [str(part) for part in path[:2]]
-                if relative
-                else words[:2]
-                if words[:1] == ["stages"]
-                else words[:1]
-            )
+            top = [str(part) for part in path[:2]] if relative else words[:2] if words[:1] == ["stages"] else words[:1]
             name = ".".join(top)
             target = self.root.at(top)
             if name in seen or not top or target is self.root:
@@ -154,8 +148,7 @@ class Values:
                 parse(text)
             except GrammarParseError:
                 self._parsed[text] = (
-                    f"{text!r} is not a valid interpolation; "
-                    "write ${key}, ${values.key} or ${oc.env:NAME}"
+                    f"{text!r} is not a valid interpolation; write ${{key}}, ${{values.key}} or ${{oc.env:NAME}}"
                 )
         return self._parsed[text]
 
@@ -167,7 +160,9 @@ class Values:
             for key, value in row.items():
                 self._config[key] = value
             found: Any = self._config
-            for part in path:
+            if path[0] in LEFT_OUT:
+                found[ALONE] = node.value
+            for part in (ALONE,) if path[0] in LEFT_OUT else path:
                 found = found[part]
             return OmegaConf.to_container(found, resolve=True) if isinstance(found, Container) else found
         except OmegaConfBaseException as error:
@@ -181,26 +176,19 @@ class Values:
         variable = re.search(r"Environment variable '([^']+)' not found", reason)
         if variable:
             name = variable[1]
-            return (
-                f"the environment variable {name} is not set; export it or write ${{oc.env:{name},default}}"
-            )
+            return f"the environment variable {name} is not set; export it or write ${{oc.env:{name},default}}"
         wanted = re.search(r"Interpolation key '([^']+)' not found", reason)
         if wanted:
-            names = [*self.keys, *(f"values.{key}" for key in _keys(self.root.at(["values"])))]
+            names = [*self.keys, *(f"values.{key}" for key in _keys(self.root.value.get("values")))]
             close = nearest(wanted[1], names)
-            known = (
-                f"did you mean ${{{close[0]}}}"
-                if close
-                else f"there are: {', '.join(names) or 'no matrix keys'}"
-            )
+            known = f"did you mean ${{{close[0]}}}" if close else f"there are: {', '.join(names) or 'no matrix keys'}"
             return f"{text}: there is no {wanted[1]} in the matrix or under values; {known}"
         return f"{text}: {reason}"
 
     def _checked(self, node: Node) -> Any:
         """The document for OmegaConf: without the matrix rows, and without texts that it cannot parse."""
         if node is self.root:
-            left_out = ("matrix", "exclude", "include")
-            return {key: self._checked(child) for key, child in node.value.items() if key not in left_out}
+            return {key: self._checked(child) for key, child in node.value.items() if key not in LEFT_OUT}
         if isinstance(node.value, dict):
             return {key: self._checked(child) for key, child in node.value.items()}
         if isinstance(node.value, list):
@@ -218,8 +206,8 @@ def has_missing(value: Any) -> bool:
     return value is MISSING
 
 
-def _keys(node: Node) -> list[str]:
-    return list(node.value) if isinstance(node.value, dict) else []
+def _keys(node: Node | None) -> list[str]:
+    return list(node.value) if node is not None and isinstance(node.value, dict) else []
 
 
 def _texts(node: Node) -> list[str]:

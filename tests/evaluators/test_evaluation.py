@@ -88,9 +88,7 @@ def lines(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("jobs/*/outcomes/*.jsonl"))
 
 
-def test_killed_at_any_time_and_started_again_it_equals_an_undisturbed_run(
-    tiny_model: Path, tmp_path: Path
-) -> None:
+def test_killed_at_any_time_and_started_again_it_equals_an_undisturbed_run(tiny_model: Path, tmp_path: Path) -> None:
     entries = [entry(name, limit=40) for name in ("mini_math", "mini_code", "mini_knowledge")]
     settings = config(tiny_model, *entries, engine={"name": "transformers", "batch_size": 4})
     undisturbed = make_run(tmp_path / "undisturbed", settings)
@@ -144,9 +142,7 @@ def test_a_finished_job_loads_no_engine(tiny_model: Path, tmp_path: Path) -> Non
 
 
 def test_asked_to_stop_it_stops_and_goes_on_later(tiny_model: Path, tmp_path: Path) -> None:
-    settings = config(
-        tiny_model, entry("mini_math", limit=30), engine={"name": "transformers", "batch_size": 2}
-    )
+    settings = config(tiny_model, entry("mini_math", limit=30), engine={"name": "transformers", "batch_size": 2})
     run = make_run(tmp_path, settings)
     plain = run.progress
 
@@ -159,18 +155,13 @@ def test_asked_to_stop_it_stops_and_goes_on_later(tiny_model: Path, tmp_path: Pa
     with pytest.raises(Stopped, match="time is up"):
         evaluation.main(run)
     assert 10 <= len(outcomes(run)) < 120
-    assert (
-        evaluation.main(make_run(tmp_path, settings))["benchmarks"]["mini_math"]["outcomes"]["engine_failed"]
-        == 0
-    )
+    assert evaluation.main(make_run(tmp_path, settings))["benchmarks"]["mini_math"]["outcomes"]["engine_failed"] == 0
     assert len(outcomes(run)) == 120
 
 
 def test_prompts_that_do_not_fit_are_recorded_as_too_long(tmp_path: Path) -> None:
     model = make_model(tmp_path / "short", context=20)
-    run = make_run(
-        tmp_path / "store", config(model, entry("mini_knowledge", limit=4), entry("mini_math", limit=4))
-    )
+    run = make_run(tmp_path / "store", config(model, entry("mini_knowledge", limit=4), entry("mini_math", limit=4)))
     summary = evaluation.main(run)
     assert summary["benchmarks"]["mini_knowledge"]["outcomes"][Outcome.TOO_LONG] == 4 * 4
     assert summary["benchmarks"]["mini_knowledge"]["pass_at_1"] == 0.0
@@ -228,13 +219,9 @@ def test_a_benchmark_of_another_version(tiny_model: Path, tmp_path: Path) -> Non
 
 
 def test_unknown_benchmarks_engines_and_options_list_what_exists(tiny_model: Path, tmp_path: Path) -> None:
-    assert "mini_math" in str(
-        failure(tmp_path, config(tiny_model, {**entry("mini_math"), "name": "mini_maths"}))
-    )
+    assert "mini_math" in str(failure(tmp_path, config(tiny_model, {**entry("mini_math"), "name": "mini_maths"})))
     assert "vllm" in str(failure(tmp_path, config(tiny_model, engine={"name": "vlm"})))
-    assert "batch_size" in str(
-        failure(tmp_path, config(tiny_model, engine={"name": "transformers", "batchsize": 2}))
-    )
+    assert "batch_size" in str(failure(tmp_path, config(tiny_model, engine={"name": "transformers", "batchsize": 2})))
 
 
 def test_the_step_is_the_checkpoints(tiny_model: Path, tmp_path: Path) -> None:

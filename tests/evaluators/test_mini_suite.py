@@ -39,8 +39,7 @@ def test_train_and_test_share_no_item_and_no_question(name: str) -> None:
 
 def test_no_pair_of_summands_is_in_both_splits_either_way_round() -> None:
     pairs = {
-        split: {frozenset(item.id.split("+")) for item in items("mini_math", split)}
-        for split in ("train", "test")
+        split: {frozenset(item.id.split("+")) for item in items("mini_math", split)} for split in ("train", "test")
     }
     assert not pairs["train"] & pairs["test"]
 
@@ -59,13 +58,9 @@ def test_every_fact_asked_in_test_is_asked_in_train_with_other_options() -> None
 
 @pytest.mark.parametrize("name", MINI)
 def test_items_are_the_same_in_every_process(name: str) -> None:
-    code = (
-        f"from evaluators import benchmarks as b; print([i.id for i in b.get({name!r}).items('test', None)])"
-    )
+    code = f"from evaluators import benchmarks as b; print([i.id for i in b.get({name!r}).items('test', None)])"
     environment = {"PYTHONHASHSEED": "99", "PYTHONPATH": ":".join(sys.path)}
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert out.stdout.strip() == str([item.id for item in items(name, "test")])
 
 

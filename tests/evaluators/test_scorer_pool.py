@@ -139,9 +139,7 @@ def test_scorers_end_when_their_parent_is_killed() -> None:
     children: list[psutil.Process] = []
     deadline = time.monotonic() + 120
     while len(children) < 2 and time.monotonic() < deadline:
-        children = [
-            p for p in psutil.Process(parent.pid).children() if "evaluators.scorer_process" in p.cmdline()
-        ]
+        children = [p for p in psutil.Process(parent.pid).children() if "evaluators.scorer_process" in p.cmdline()]
         time.sleep(0.05)
     assert len(children) == 2
     os.kill(parent.pid, signal.SIGKILL)

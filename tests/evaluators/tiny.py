@@ -45,14 +45,18 @@ def make_model(folder: Path, *, context: int = 128, template: str | None = TEMPL
             num_attention_heads=2,
             num_key_value_heads=2,
             max_position_embeddings=context,
-            tie_word_embeddings=True,
+            tie_word_embeddings=False,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
             bos_token_id=None,
         )
     )
-    # Random logits are flat; sharper ones make samples that differ by prompt and not only by seed.
-    model.get_input_embeddings().weight.data.mul_(12.0)
+    # Random logits are flat. These favour digits, letters and the end, differently in every context, so that
+    # answers are text, differ by prompt and seed, and end at different lengths.
+    likely = tokenizer("0123456789 abcdef+*x", add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+    head = torch.zeros_like(model.lm_head.weight)
+    head[likely] = torch.randn(len(likely), head.shape[1]) * 0.6
+    model.lm_head.weight.data.copy_(head)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     text = "1+2= é\n\tx <|end|>"

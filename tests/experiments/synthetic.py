@@ -153,9 +153,7 @@ def _write_base(writer: Writer, plan: Plan, base: str) -> None:
                 _write_run(writer, plan, base, warm, algorithm, domain, seed)
 
 
-def _write_run(
-    writer: Writer, plan: Plan, base: str, warm: Job, algorithm: str, domain: str, seed: int
-) -> None:
+def _write_run(writer: Writer, plan: Plan, base: str, warm: Job, algorithm: str, domain: str, seed: int) -> None:
     labels = {"base": base, "domain": domain, "algorithm": algorithm, "seed": seed}
     rl = rl_job(plan, {"need": 0, "checkpoint": 500}, (warm.id,), domain, seed, algorithm)
     last = max(plan.steps)

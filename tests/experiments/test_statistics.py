@@ -24,7 +24,7 @@ def unit(domain="math", seed=0, step=100, **other):
     values = {
         "model": f"{domain}-{seed}-{step}", "name": "m", "base": "b", "run": f"{domain}-{seed}",
         "train_domain": domain, "train_domains": (domain,), "train_subdomains": (), "algorithm": "grpo",
-        "reward": "correctness", "seed": seed, "step": step, "stages": 1,
+        "reward": "correct", "seed": seed, "step": step, "stages": 1,
     }  # fmt: skip
     return Unit(**values | other)
 
@@ -116,9 +116,9 @@ def test_paired_odds_with_repeated_samples_agree_with_conditional_logit():
     frame = pd.DataFrame(rows, columns=["item", "arm", "right"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # items without variation carry no information
-        fitted = ConditionalLogit(
-            frame["right"].astype(float), frame[["arm"]].astype(float), groups=frame["item"]
-        ).fit(method="newton", maxiter=100, tol=1e-13, disp=False)
+        fitted = ConditionalLogit(frame["right"].astype(float), frame[["arm"]].astype(float), groups=frame["item"]).fit(
+            method="newton", maxiter=100, tol=1e-13, disp=False
+        )
     ours = paired_odds(trained, np.full(items, n, float), base, np.full(items, n, float))
     assert np.log(ours.ratio) == pytest.approx(float(fitted.params.iloc[0]), abs=1e-9)
 
@@ -137,9 +137,7 @@ def test_repeated_samples_do_not_make_the_interval_narrower_than_the_items_allow
     single = paired_odds(trained, one, base, one)
     copied = paired_odds(trained * 16, many, base * 16, many)
     assert copied.p > 0.25 * single.p
-    naive = common_odds(
-        [[[trained.sum() * 16, (1 - trained).sum() * 16], [base.sum() * 16, (1 - base).sum() * 16]]]
-    )
+    naive = common_odds([[[trained.sum() * 16, (1 - trained).sum() * 16], [base.sum() * 16, (1 - base).sum() * 16]]])
     assert naive.p < copied.p
 
 
@@ -151,9 +149,7 @@ def test_change_on_a_domain_is_weighted_by_items_or_equally():
     small = paired("small", "math", np.ones((2, 1)), np.zeros((2, 1)))
     comparison = Comparison((unit(),), (big, small), ())
     found = arms(comparison.units)
-    results = estimate(
-        comparison, arm_estimands(comparison, found, Settings()), [found[0].key], replicates=100
-    )
+    results = estimate(comparison, arm_estimands(comparison, found, Settings()), [found[0].key], replicates=100)
     cells = {r.labels["weighting"]: r.value for r in results if r.labels["kind"] == "cell"}
     assert cells["items"] == pytest.approx((3 + 2) / 12)
     assert cells["benchmarks"] == pytest.approx((0.3 + 1.0) / 2)
@@ -252,23 +248,17 @@ def test_two_runs_that_agree_by_chance_borrow_the_spread_of_other_arms():
     same = np.r_[np.ones(50), np.zeros(50)]
     columns = [same, same, np.ones(100), np.zeros(100)]
     units = (unit("math", 0), unit("math", 1), unit("code", 0), unit("code", 1))
-    one = paired(
-        "b", "math", np.stack(columns, axis=1), np.tile(np.r_[np.ones(40), np.zeros(60)][:, None], 4)
-    )
+    one = paired("b", "math", np.stack(columns, axis=1), np.tile(np.r_[np.ones(40), np.zeros(60)][:, None], 4))
     comparison = Comparison(units, (one,), ())
     weights = np.array([[0.5], [0.5], [0.0], [0.0]])
     result = estimate(comparison, [Estimand({}, weights)], ["m", "m", "c", "c"], replicates=500)[0]
-    assert result.var_seeds == pytest.approx(
-        np.var([1.0, 0.0], ddof=1) / 2 / 2
-    )  # the mean of 0 and 0.5, over k
+    assert result.var_seeds == pytest.approx(np.var([1.0, 0.0], ddof=1) / 2 / 2)  # the mean of 0 and 0.5, over k
 
 
 def test_the_same_seed_gives_the_same_interval():
     comparison = simulate(np.random.default_rng(7))
     estimand = Estimand({}, np.repeat([[1 / 3, 0.0]], 3, axis=0))
-    one, two, other = (
-        estimate(comparison, [estimand], ["a"] * 3, replicates=500, seed=s)[0] for s in (1, 1, 2)
-    )
+    one, two, other = (estimate(comparison, [estimand], ["a"] * 3, replicates=500, seed=s)[0] for s in (1, 1, 2))
     assert (one.low, one.high) == (two.low, two.high)
     assert (one.low, one.high) != (other.low, other.high)
 

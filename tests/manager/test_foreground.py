@@ -75,6 +75,9 @@ def assert_complete(store: Path, **toy: Any) -> None:
         assert result is not None
         finished[entry.job.id] = result["finished"]
         attempts = run.attempts()
+        last = attempts[-1]
+        progress = last.progress()
+        assert last.record["started"] <= progress["step_time"] <= result["finished"]  # type: ignore[index]
         for before, after in itertools.pairwise(attempts):
             assert before.end is None or before.end["finished"] <= after.record["started"]
         assert all(finished[need] <= attempts[-1].record["started"] for need in entry.job.needs)

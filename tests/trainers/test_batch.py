@@ -8,8 +8,11 @@ from trainers.batch import BatchError, in_words, split_rl, split_sft
 
 
 @given(
-    prompts=st.integers(1, 64), parts=st.integers(1, 8), samples=st.integers(2, 16),
-    world_size=st.integers(1, 16), micro_batch=st.one_of(st.none(), st.integers(1, 64)),
+    prompts=st.integers(1, 64),
+    parts=st.integers(1, 8),
+    samples=st.integers(2, 16),
+    world_size=st.integers(1, 16),
+    micro_batch=st.one_of(st.none(), st.integers(1, 64)),
 )
 def test_the_global_batch_never_depends_on_how_it_is_split(prompts, parts, samples, world_size, micro_batch):
     batch = {"prompts": prompts * parts, "samples": samples, "mini_batch": prompts}

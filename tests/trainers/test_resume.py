@@ -29,7 +29,9 @@ def assert_same_from(resumed: running.Attempt, undisturbed: running.Attempt) -> 
     for step, values in resumed.metrics().items():
         assert {name: values.get(name) for name in SAME} == {name: steps[step].get(name) for name in SAME}, step
     assert max(resumed.metrics()) == max(steps)
-    assert any(values.get("reward") for values in steps.values()), "a reward was given, so there was something to repeat"
+    assert any(values.get("reward") for values in steps.values()), (
+        "a reward was given, so there was something to repeat"
+    )
 
 
 def weights(attempt: running.Attempt, step: int) -> str:
@@ -76,7 +78,9 @@ def test_asked_to_stop_it_saves_and_goes_on_later(root: Path, model: dict[str, s
 
 
 @pytest.mark.parametrize("step", [8])
-def test_a_kill_between_the_last_state_and_its_export_only_exports(root: Path, model: dict[str, str], step: int) -> None:
+def test_a_kill_between_the_last_state_and_its_export_only_exports(
+    root: Path, model: dict[str, str], step: int
+) -> None:
     directory = running.add(root, "rl", running.rl_config(model))
     first = running.start(directory)
     assert first.wait()["outcome"] == "done"
