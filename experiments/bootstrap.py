@@ -99,7 +99,7 @@ def estimate(
     values = np.tensordot(coefficients, filled, axes=((1, 2), (0, 1)))
     draws = _item_draws(comparison.benchmarks, coefficients, replicates, np.random.default_rng(seed))
     variances = _item_variances(comparison.benchmarks, coefficients)
-    runs = [unit.run or unit.model for unit in comparison.units]
+    runs = [f"{unit.run or unit.model} {unit.prompting}" for unit in comparison.units]
     own_strata, one_stratum = _by_stratum(runs, strata), _by_stratum(runs, [""] * len(runs))
     picks: dict[tuple[str, int, int], NDArray[np.int64]] = {}
     results = []

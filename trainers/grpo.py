@@ -29,6 +29,7 @@ def main(run: Run) -> dict[str, Any]:
     libraries.prepare(use_vllm=bool(arguments.get("use_vllm")))
     from trainers.callbacks import RunCallback
     from trainers.completions import CompletionTable
+    from trainers.drift import Drift, held_out
     from trainers.policy import config_class, trainer_class
     from trainers.training import load_tokenizer, states_folder, train
 
@@ -51,6 +52,7 @@ def main(run: Run) -> dict[str, Any]:
         peft_config=adapters.peft_config(config.get("peft")),
     )
     trainer.table = CompletionTable(run)
+    callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run))
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
     try:
         return train(trainer, run, callback, config.get("export_steps"))

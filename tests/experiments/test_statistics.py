@@ -24,7 +24,7 @@ def unit(domain="math", seed=0, step=100, **other):
     values = {
         "model": f"{domain}-{seed}-{step}", "name": "m", "base": "b", "run": f"{domain}-{seed}",
         "train_domain": domain, "train_domains": (domain,), "train_subdomains": (), "algorithm": "grpo",
-        "reward": "correctness", "seed": seed, "step": step, "stages": 1,
+        "reward": "correct", "seed": seed, "step": step, "stages": 1,
     }  # fmt: skip
     return Unit(**values | other)
 
