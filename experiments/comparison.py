@@ -36,6 +36,7 @@ class Unit:
     seed: int | None
     step: int | None
     stages: int
+    prompting: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,9 @@ class Comparison:
 DOMAIN_ORDER = ("math", "code", "knowledge")
 
 
+_KEYS = ["domain", "benchmark", "version", "condition"]
+
+
 def compare(frame: pd.DataFrame, *, control: str = "parent", include_unfinished: bool = False) -> Comparison:
     """Pair the trained models of a table with their controls.
 
@@ -133,10 +137,12 @@ def compare(frame: pd.DataFrame, *, control: str = "parent", include_unfinished:
     if undefined:
         notes.append(f"{undefined} of {len(used)} samples have no defined score (grader or engine failed)")
         used = used[used["value"].notna()]
-    units, control_of = _units(used, control)
+    used = _apart(used)
+    units, control_of = _units(used, control, notes)
     paired: list[Paired | None] = []
+    slim = used[[*_KEYS, "subdomain", "item", "model", "value"]]  # a group is a copy: keep it small
     ordered = sorted(
-        used.groupby(["domain", "benchmark", "version", "condition"], observed=True, dropna=False),
+        slim.groupby(_KEYS, observed=True, dropna=False),
         key=lambda entry: (_domain_rank(entry[0][0]), str(entry[0][0]), str(entry[0][1:])),
     )
     names = [str(key[1]) for key, _ in ordered]
@@ -152,8 +158,30 @@ def _domain_rank(domain: object) -> int:
     return DOMAIN_ORDER.index(str(domain)) if domain in DOMAIN_ORDER else len(DOMAIN_ORDER)
 
 
-def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
+def _apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """A model that was asked in several ways is several models here: their samples are not repeats."""
+    ways = frame[["model", "prompting"]].drop_duplicates()
+    several = set(ways.loc[ways["model"].duplicated(keep=False), "model"].astype(str))
+    if not several:
+        return frame
+    names = frame["model"].astype(str)
+    told = names + " asked by " + frame["prompting"].astype(str)
+    return frame.assign(model=pd.Categorical(told.where(names.isin(several), names)))
+
+
+def _find_control(wanted: str, prompting: str, ways: pd.DataFrame) -> tuple[str, str]:
+    """(model, how it was asked): the base asked in the same way if there is one, else as it was asked."""
+    key = ways["name"] if wanted.startswith("name:") else ways["plain"]
+    found = ways[key == wanted.removeprefix("name:")]
+    same = found[found["prompting"] == prompting]
+    chosen = same if len(same) else found
+    return (str(chosen["model"].iloc[0]), str(chosen["prompting"].iloc[0])) if len(chosen) else ("", "")
+
+
+def _units(frame: pd.DataFrame, control: str, notes: list[str]) -> tuple[list[Unit], list[str]]:
     first = frame[frame["arm"] == "trained"].drop_duplicates("model")
+    ways = frame[["model", "name", "prompting"]].drop_duplicates().astype(str)
+    ways["plain"] = ways["model"].str.replace(r" asked by \w*$", "", regex=True)
     units, controls = [], []
     for row in first.to_dict("records"):
         whole = control == "root"  # the whole chain is what is judged
@@ -166,9 +194,13 @@ def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
                 algorithm=str(row["algorithm"]), reward=str(row["reward"]),
                 seed=None if pd.isna(row["seed"]) else int(row["seed"]),
                 step=None if pd.isna(row["step"]) else int(row["step"]), stages=int(row["stages"]),
+                prompting=str(row["prompting"]),
             )
         )  # fmt: skip
-        controls.append(str(row["root_model" if whole else "base_model"]))
+        found, asked = _find_control(str(row["root_model" if whole else "base_model"]), str(row["prompting"]), ways)
+        controls.append(found)
+        if found and asked != str(row["prompting"]):
+            notes.append(f"{row['name']} was asked by {row['prompting']}, its base {row['base']} by {asked}")
     order = sorted(range(len(units)), key=lambda i: _unit_order(units[i]))
     return [units[i] for i in order], [controls[i] for i in order]
 
@@ -176,7 +208,7 @@ def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
 def _unit_order(unit: Unit) -> tuple[object, ...]:
     return (
         unit.base, unit.algorithm, unit.reward, unit.stages, _domain_rank(unit.train_domain), unit.train_domain,
-        -1 if unit.seed is None else unit.seed, -1 if unit.step is None else unit.step, unit.model,
+        -1 if unit.seed is None else unit.seed, -1 if unit.step is None else unit.step, unit.name, unit.model,
     )  # fmt: skip
 
 
@@ -186,29 +218,38 @@ def _split(value: object) -> tuple[str, ...]:
 
 def _pair(name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str], notes: list[str]) -> Paired | None:
     """Sums and counts, items × units; None where no unit has a control on this benchmark."""
-    item_codes, items = pd.factorize(rows["item"].astype(object), sort=True)
-    model_codes, models = pd.factorize(rows["model"].astype(object))
+    item_codes, items = _codes(rows["item"])
+    model_codes, models = _codes(rows["model"])
     shape = (len(models), len(items))
     flat = model_codes * shape[1] + item_codes
     values = rows["value"].to_numpy(dtype=np.float64)
     sums = np.bincount(flat, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
     counts = np.asarray(np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape), dtype=np.float64)
-    index = {str(model): i for i, model in enumerate(models)}
-    by_name = dict(zip(("name:" + rows["name"].astype(str)), rows["model"].astype(str), strict=True))
+    index = {model: i for i, model in enumerate(models)}
     trained = [index.get(unit.model) for unit in units]
-    controls = [by_name.get(c, c) if c.startswith("name:") else c for c in control_of]
-    control = [index.get(c) for c in controls]
+    control = [index.get(c) for c in control_of]
     _tell_missing(name, units, trained, control, notes)
     paired = Paired(
-        name, str(rows["domain"].iloc[0]), str(rows["subdomain"].iloc[0]), tuple(str(i) for i in items),
+        name, str(rows["domain"].iloc[0]), str(rows["subdomain"].iloc[0]), tuple(items),
         _columns(sums, trained), _columns(counts, trained),
         _columns(sums, control), _columns(counts, control),
-        tuple(c if i is not None else "" for c, i in zip(controls, control, strict=True)),
+        tuple(c if i is not None else "" for c, i in zip(control_of, control, strict=True)),
     )  # fmt: skip
     if not paired.mask.any():
         return None
     _tell_restricted(paired, notes)
     return paired
+
+
+def _codes(values: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes 0 … n-1 and the values they stand for, sorted; only values that occur."""
+    texts = values.astype("category").cat
+    present, codes = np.unique(texts.codes.to_numpy(), return_inverse=True)
+    names = [str(texts.categories[i]) for i in present]
+    order = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[codes], [names[i] for i in order]
 
 
 def _columns(matrix: NDArray[Any], rows: list[int | None]) -> Floats:

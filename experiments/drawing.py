@@ -69,7 +69,7 @@ def interval(low: float | None, high: float | None, digits: int = 1) -> str:
 
 def arm_label(row: Mapping[str, object], varying: Sequence[str]) -> str:
     """The training domain, and of base, algorithm and reward what differs within the report."""
-    extra = [str(row[name]) for name in varying if name in row and str(row[name])]
+    extra = [str(row[name]) for name in varying if row.get(name)]
     domain = str(row.get("train_domain") or "")
     head = f"trained on {domain}" if domain else "average"
     return head + (f"\n{', '.join(extra)}" if extra else "")

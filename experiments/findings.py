@@ -17,6 +17,7 @@ from experiments.power import Verdict
 from experiments.transfer import GAP, ID, OOD
 
 FEW_SEEDS = 5
+MOST_ARMS = 6  # beyond that the arms are counted, and the tables hold them one by one
 
 
 def findings(analysis: Analysis) -> list[str]:
@@ -55,7 +56,7 @@ def sentence(record: Mapping[str, Any], analysis: Analysis) -> str:
     value, low, high = record["delta_points"], record["low_points"], record["high_points"]
     gap = record["evaluated"] == GAP
     if low is None or high is None:
-        return f"{points(value)} points, but too little data for an interval ({_data(record)})."
+        return f"{points(value)} points, but too little data for an interval ({_data(record, analysis)})."
     numbers = f"{points(value)} points, {level} % interval {interval(low, high)}"
     verdict = record["verdict"]
     if verdict in (Verdict.GAIN, Verdict.LOSS):
@@ -65,19 +66,19 @@ def sentence(record: Mapping[str, Any], analysis: Analysis) -> str:
             (Verdict.GAIN, True): "gains are larger inside",
             (Verdict.LOSS, True): "gains are larger outside",
         }[Verdict(verdict), gap]
-        return f"{claim}: {numbers} (adjusted p {p_text(record['p_holm'])}; {_data(record)})."
+        return f"{claim}: {numbers} (adjusted p {p_text(record['p_holm'])}; {_data(record, analysis)})."
     if verdict == Verdict.EQUIVALENT:
         return (
             f"no change of more than {margin:g} points either way (equivalence test p "
-            f"{p_text(record['p_equivalent'])}): {numbers} ({_data(record)})."
+            f"{p_text(record['p_equivalent'])}): {numbers} ({_data(record, analysis)})."
         )
     what = "a difference" if gap else "a change"
     if low > 0 or high < 0:
         return (
             f"{what} is suggested but not established: {numbers}, which alone would exclude none, but "
-            f"adjusted for the number of comparisons p is {p_text(record['p_holm'])} ({_data(record)})."
+            f"adjusted for the number of comparisons p is {p_text(record['p_holm'])} ({_data(record, analysis)})."
         )
-    return f"no evidence of {what}: {numbers}; {excluded(low, high)} ({_data(record)})."
+    return f"no evidence of {what}: {numbers}; {excluded(low, high)} ({_data(record, analysis)})."
 
 
 def excluded(low: float, high: float) -> str:
@@ -87,21 +88,46 @@ def excluded(low: float, high: float) -> str:
     return f"{gains} and {losses} are excluded"
 
 
-def _data(record: Mapping[str, Any]) -> str:
-    seeds = record["n_seeds"]
-    return f"{record['n_items']:,} items, {seeds} training run{'s' if seeds != 1 else ''}"
+def _data(record: Mapping[str, Any], analysis: Analysis) -> str:
+    runs = record["n_seeds"]
+    what = "model" if analysis.study.models_are_replicates else "training run"
+    only = "" if record["seeds_resampled"] or analysis.study.models_are_replicates else "; for these runs only"
+    only = only.replace("these runs", "this run") if runs == 1 else only
+    return f"{record['n_items']:,} items, {runs} {what}{'s' if runs != 1 else ''}{only}"
 
 
 def _arms(analysis: Analysis) -> list[str]:
-    """Each arm: inside its domain, then what its training did elsewhere."""
+    """Each arm: inside its domain, then what its training did elsewhere. Many arms are counted instead."""
+    rows = [r for r in records(analysis.effects("arm")) if r["evaluated"] != GAP and r["delta_points"] is not None]
+    if len(rows) > 2 * MOST_ARMS:
+        return [s for side in (ID, OOD) for s in _counted([r for r in rows if r["evaluated"] == side], analysis)]
     out = []
-    for record in records(analysis.effects("arm")):
-        if record["evaluated"] == GAP or record["delta_points"] is None:
-            continue
+    for record in rows:
         side = "in its own domain" if record["evaluated"] == ID else "in the other domains"
         trained = f"Trained on {record['train_domain']}{_of(record, analysis)}"
         out.append(f"{trained}, {side}: {sentence(record, analysis)}")
     return out
+
+
+def _counted(rows: list[dict[str, Any]], analysis: Analysis) -> list[str]:
+    if not rows:
+        return []
+    side = "in its own domain" if rows[0]["evaluated"] == ID else "in the other domains"
+    what = "models" if analysis.study.models_are_replicates else "arms"
+    words = {Verdict.GAIN: "rose", Verdict.LOSS: "fell", Verdict.EQUIVALENT: "did not change beyond the margin",
+             Verdict.OPEN: "are undecided"}  # fmt: skip
+    parts = []
+    for verdict, word in words.items():
+        found = [r for r in rows if r["verdict"] == verdict]
+        named = f" ({'; '.join(_short(r, analysis) for r in found)})" if found and verdict != Verdict.OPEN else ""
+        parts.append(f"{len(found)} {word}{named}")
+    return [f"Of {len(rows)} {what}, each {side}, adjusted for their number: {', '.join(parts)}."]
+
+
+def _short(record: Mapping[str, Any], analysis: Analysis) -> str:
+    names = [str(record[name]) for name in varying(analysis) if record.get(name)]
+    who = ", ".join(names if analysis.study.models_are_replicates else [str(record["train_domain"]), *names])
+    return f"{who} {points(record['delta_points'])}"
 
 
 def caveats(analysis: Analysis) -> list[str]:

@@ -207,7 +207,9 @@ def _facts(analysis: Analysis) -> str:
     comparison = analysis.comparison
     data = analysis.tables["data"]
     numbers = {
-        "training runs compared": len({u.run for u in comparison.units}),
+        "models compared" if analysis.study.models_are_replicates else "training runs compared": len(
+            {u.run for u in comparison.units}
+        ),
         "base models": len({u.base for u in comparison.units}),
         "benchmarks": len(comparison.benchmarks),
         "items": int(data["n_items"].sum()) if len(data) else 0,

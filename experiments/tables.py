@@ -55,7 +55,7 @@ def heading(name: str) -> str:
 
 def to_html(table: pd.DataFrame, columns: Sequence[str], *, mark: str | None = None) -> str:
     """A table in its own scrolling box; rows where the column `mark` is True are tinted."""
-    present = [c for c in columns if c in table]
+    present = [c for c in columns if c in table and not table[c].isna().all()]
     numeric = {c for c in present if pd.api.types.is_numeric_dtype(table[c]) or _is_number_column(table[c])}
     head = "".join(f"<th{'' if c in numeric else _TEXT}>{html.escape(heading(c))}</th>" for c in present)
     body = []

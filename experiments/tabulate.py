@@ -49,7 +49,7 @@ def odds(comparison: Comparison, found: Sequence[Arm], settings: Settings) -> pd
                 kind = "side" if target in (ID, OOD) else "domain"
                 head = {**arm.group, "train_domain": arm.train_domain, "kind": kind, "evaluated": target}
                 rows.append(head | row)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([*rows, *_average_odds(rows, found)])
     if not table.empty:
         for kind in ("side", "domain"):
             chosen = table["kind"] == kind
@@ -59,6 +59,23 @@ def odds(comparison: Comparison, found: Sequence[Arm], settings: Settings) -> pd
                     adjust(values, "holm"), index=table.index[chosen], dtype="float64"
                 )
     return table
+
+
+def _average_odds(rows: Sequence[dict[str, Any]], found: Sequence[Arm]) -> list[dict[str, Any]]:
+    """The geometric mean of the arms' odds ratios by side, without an interval: arms share items."""
+    out = []
+    groups = {tuple(arm.group.items()) for arm in found if list(arm.group) != ["name"]} or {()}
+    for group in sorted(groups):
+        for side in (ID, OOD):
+            ratios = [
+                row["odds_ratio"]
+                for row in rows
+                if row["kind"] == "side" and row["evaluated"] == side and all(row[k] == v for k, v in group)
+            ]
+            if len(ratios) > 1 and None not in ratios:
+                head = {**dict(group), "train_domain": "", "kind": "average", "evaluated": side}
+                out.append(head | {"odds_ratio": float(np.exp(np.mean(np.log(ratios)))), "arms": len(ratios)})
+    return out
 
 
 def _odds_row(comparison: Comparison, arm: Arm, indexes: Sequence[int], level: float) -> dict[str, Any] | None:

@@ -33,7 +33,8 @@ class Catalog:
     benchmarks: Mapping[str, BenchmarkRow] = field(default_factory=dict)
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     algorithms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    studies: Mapping[str, str] = field(default_factory=dict)
+    studies: tuple[str, ...] = ()
+    report_settings: Mapping[str, str] = field(default_factory=dict)  # key -> its type as text
     engines: tuple[str, ...] = ()
     prompting: tuple[str, ...] = ()
     deepspeed: tuple[str, ...] = ()

@@ -156,7 +156,11 @@ def send_once(
 def write_record(store: Store, result: SyncResult) -> None:
     """Say in the sweep's directory how the last sync went."""
     path = store.sweep_dir(result.sweep) / RECORD
-    write_json(path, {"time": time.time(), **asdict(result)})
+    try:
+        write_json(path, {"time": time.time(), **asdict(result)})
+    except OSError as error:
+        # A full disk, or a store that only others may write to. The result itself says what happened.
+        print(f"tracking: {path}: {error.strerror}", file=sys.stderr)
 
 
 def last_sync(store: Store, sweep_name: str) -> dict[str, object] | None:
@@ -206,9 +210,17 @@ def _is_database(path: Path) -> bool:
 def locked(path: Path, wait_s: float) -> Iterator[bool]:
     """Whether this process now holds the lock; released at the end, and by the system when it dies.
 
-    A file system without locks counts as held: two senders at once are safe, only wasteful.
+    Where there can be no lock (a file system without them, a store that only others may write to, a full
+    disk) it counts as held: two senders at once are safe, only wasteful.
     """
-    with open(path, "a") as stream:
+    try:
+        stream = open(path, "a")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+            raise
+        yield True
+        return
+    with stream:
         deadline = time.monotonic() + wait_s
         while True:
             try:

@@ -41,8 +41,9 @@ class Codeforces(CodeBenchmark):
 
     def question(self, item: Item) -> str:
         return (
-            "Solve this programming problem in Python 3. The program reads standard input and writes standard "
-            f"output. Give the whole program in one fenced code block.\n\n{item.fields['problem'].strip()}"
+            "Solve this programming problem in Python 3. The program reads standard input and writes "
+            "standard output. Give the whole program in one fenced code block.\n\n"
+            f"{item.fields['problem'].strip()}"
         )
 
     def programs(self, item: Item, solution: str) -> Iterator[Program]:

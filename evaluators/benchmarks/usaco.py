@@ -1,7 +1,7 @@
 """USACO: contest problems with all their official tests and limits of their own (Shi et al. 2024).
 
-The tests are a file of their own beside the problems (`tests.jsonl`: problem_id, test_id, input, output). They
-are gigabytes for the whole set, so an item keeps where its tests are, and they are read when it is scored.
+The tests are a file of their own beside the problems (`tests.jsonl`: problem_id, test_id, input, output).
+They are gigabytes for the whole set, so an item keeps where its tests are; they are read when it is scored.
 Statements and tests belong to USACO and have no open licence.
 """
 
@@ -49,10 +49,10 @@ class Usaco(CodeBenchmark):
 
     def question(self, item: Item) -> str:
         return (
-            "Solve this programming contest problem in Python 3. The program reads standard input and writes "
-            "standard output, also where the statement names files. It must end within "
-            f"{item.fields['cpu_s']:g} s and use at most {item.fields['memory_mb']} MB on each test. Give the whole "
-            f"program in one fenced code block.\n\n{item.fields['description'].strip()}"
+            "Solve this programming contest problem in Python 3. The program reads standard input and "
+            "writes standard output, also where the statement names files. It must end within "
+            f"{item.fields['cpu_s']:g} s and use at most {item.fields['memory_mb']} MB on each test. "
+            f"Give the whole program in one fenced code block.\n\n{item.fields['description'].strip()}"
         )
 
     def programs(self, item: Item, solution: str) -> Iterator[Program]:
@@ -80,9 +80,9 @@ def _tests_file(folder: Path | None) -> Path:
     path = None if folder is None else folder / "usaco" / "tests.jsonl"
     if path is None or not path.is_file():
         raise UserError(
-            f"data of 'usaco': {path or 'tests.jsonl'} does not exist; the tests are one JSON object a line "
-            "(problem_id, test_id, input, output): put them there, or set MANAGER_DATA_DIR to the folder that "
-            "has usaco/tests.jsonl"
+            f"data of 'usaco': {path or 'tests.jsonl'} does not exist; it has one JSON object a line "
+            "(problem_id, test_id, input, output): put it there, or set MANAGER_DATA_DIR to the folder "
+            "that has usaco/tests.jsonl"
         )
     return path
 

@@ -125,11 +125,13 @@ def launch(
         descriptors.append(_memory_file(place, content))
         argv += ["--ro-bind-data", str(descriptors[-1]), place]
     argv += ["--proc", "/proc", "--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/tmp"]
-    for folder in (*python_folders(python), *mounts):
+    shown = (*python_folders(python), *mounts)
+    for folder in shown:
         argv += read_only(folder, folder)
+    keep = ":".join(str(folder) for folder in shown if folder.is_relative_to("/tmp"))
     argv += read_only(INSIDE, "/sandbox/inside")
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
-    argv += ["--", python, "-s", "/sandbox/inside/zygote.py", str(control), *preload]
+    argv += ["--", python, "-s", "/sandbox/inside/zygote.py", str(control), keep, *preload]
     if as_root:
         argv = [sys.executable, "-I", str(_AS_ROOT), str(_UNPRIVILEGED), *folders, "--", *argv]
     return Launch(tuple(argv), tuple(descriptors))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import os
 import queue
 import socket
@@ -72,8 +71,8 @@ class _Worker:
     def ask(self, program: Program) -> tuple[dict[str, Any], list[bytes]]:
         """Run one program; SandboxError when the worker is lost."""
         header, blobs, wall_s = request_of(program)
-        self._connection.settimeout(wall_s + _GRACE_S)
         try:
+            self._connection.settimeout(wall_s + _GRACE_S)  # fails where the pool was closed meanwhile
             self._connection.sendall(b"r")
             wire.send_frame(self._connection, header, *blobs)
             tests = tests_of(program)
@@ -195,18 +194,22 @@ class Sandbox:
         self.close()
 
 
-_shared: dict[tuple[int, tuple[str, ...], tuple[Path, ...], str], Sandbox] = {}
+_shared: dict[tuple[object, ...], Sandbox] = {}
 _shared_lock = threading.Lock()
 
 
 def shared(
-    preload: tuple[str, ...] = (), mounts: tuple[Path, ...] = (), environment: Mapping[str, str] | None = None
+    preload: tuple[str, ...] = (),
+    *,
+    python: str | None = None,
+    mounts: tuple[Path, ...] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Sandbox:
-    """The process's own sandbox for these imports and mounts, made at first use, ended with the process."""
-    key = (os.getpid(), preload, mounts, json.dumps(dict(environment or {}), sort_keys=True))
+    """The process's own sandbox of this kind, made at first use and ended with the process."""
+    key = (os.getpid(), preload, python, mounts, tuple(sorted((environment or {}).items())))
     with _shared_lock:
         if key not in _shared:
-            _shared[key] = Sandbox(preload=preload, mounts=mounts, environment=environment)
+            _shared[key] = Sandbox(preload=preload, python=python, mounts=mounts, environment=environment)
         return _shared[key]
 
 

@@ -6,7 +6,6 @@ Shared by the code benchmarks and the code reward of training.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,13 +86,11 @@ def no_code(completion: str, *, truncated: bool) -> Score:
     return Score(0.0, Outcome.NO_ANSWER, why=why)
 
 
-def score_of(verdict: Verdict, code: str, *, absent: Collection[str] = ()) -> Score:
-    """The score of one verdict. `absent`: packages the benchmark needs and this machine lacks."""
+def score_of(verdict: Verdict, code: str) -> Score:
+    """The score of one verdict; undefined where the sandbox or the tests were at fault."""
     why = f"{verdict.kind}: {verdict.detail}" if verdict.detail else str(verdict.kind)
     if verdict.passed:
         return Score(1.0, Outcome.RIGHT, code, why)
     if verdict.kind == "sandbox_error":
         return Score(None, Outcome.GRADER_FAILED, code, why)
-    if verdict.kind == "missing_package" and absent:
-        return Score(None, Outcome.GRADER_FAILED, code, f"needs package {', '.join(sorted(absent))}")
     return Score(0.0, Outcome.WRONG, code, why)

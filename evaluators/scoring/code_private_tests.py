@@ -33,10 +33,7 @@ class _OnlyPlain(pickle.Unpickler):
 
 def decode(field: str) -> list[dict[str, Any]]:
     """The tests. A field that is plain JSON already is read as such."""
-    if field.lstrip().startswith("["):
-        tests = json.loads(field)
-    else:
-        tests = json.loads(_string(field))
+    tests = json.loads(field if field.lstrip().startswith("[") else _string(field))
     if not isinstance(tests, list) or not all(isinstance(test, dict) for test in tests):
         raise PrivateTestsError("the private tests are no list of objects")
     return tests

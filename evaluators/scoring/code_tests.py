@@ -39,7 +39,8 @@ def same(ours, theirs):
 def check(text, expected):
     values = [json.loads(line) for line in text.split("\\n") if line.strip()]
     result = FUNCTION(*values)
-    assert same(result, json.loads(expected)), f"for {text[:200]!r}: {result!r:.200}, expected {expected[:200]}"
+    told = f"for {text[:200]!r}: {result!r:.200}, expected {expected[:200]}"
+    assert same(result, json.loads(expected)), told
 """
 
 
@@ -102,7 +103,9 @@ def first_failure(sandbox: Sandbox, programs: Iterable[Program]) -> Verdict:
     return verdict
 
 
-def judge_io(solution: str, tests: Sequence[IoTest], *, most: int = 15, cpu_s: float = 12, memory_mb: int = 1024) -> Verdict:
+def judge_io(
+    solution: str, tests: Sequence[IoTest], *, most: int = 15, cpu_s: float = 12, memory_mb: int = 1024
+) -> Verdict:
     """Standard input and output, as the code reward runs it: the longest inputs, all must pass."""
     from evaluators import sandbox
 

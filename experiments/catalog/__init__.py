@@ -9,6 +9,7 @@ benchmark that does not exist until a sweep uses it.
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators import benchmarks
+from experiments import study
 from manager.catalog import BenchmarkRow, Catalog
 from manager.sweep.mistakes import Mistakes, unknown
 from manager.sweep.nodes import Node, parse
@@ -95,7 +97,8 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
         benchmarks=_Benchmarks(benchmarks.names()),
         rewards=trainers["rewards"],
         algorithms=trainers["algorithms"],
-        studies=trainers["studies"],
+        studies=study.names(),
+        report_settings=_report_settings(),
         engines=tuple(trainers["engines"]),
         prompting=tuple(trainers["prompting"]),
         deepspeed=tuple(trainers["deepspeed"]),
@@ -104,8 +107,20 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
         trainer_values={key: tuple(values) for key, values in trainers["values"].items()},
         trainer_refused=trainers["refused"],
     )
+    for name, row in catalog.domains.items():
+        if row.get("decontaminate", "all16") not in catalog.suites:
+            why = unknown("suite", row["decontaminate"], catalog.suites)
+            mistakes.add(tables["domains.yaml"][name].place, (name, "decontaminate"), why)
     mistakes.raise_if_any()
     return catalog
+
+
+def _report_settings() -> dict[str, str]:
+    """The keys of a report's `settings`, from the text of the class that reads them: its module loads numpy."""
+    tree = ast.parse((HERE.parent / "transfer.py").read_text(encoding="utf-8"))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    fields = (line for line in found.body if isinstance(line, ast.AnnAssign))
+    return {ast.unparse(line.target): ast.unparse(line.annotation) for line in fields} | {"pairs": "list"}
 
 
 def _table(path: Path, mistakes: Mistakes) -> dict[str, Node]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from manager.cli import jobs, machine, results, sweeps
+from manager.cli import data, evaluation, jobs, machine, results, sweeps
 
 app = typer.Typer(
     name="manager",
@@ -30,7 +30,9 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     results.rebuild,
     machine.doctor,
     machine.clean,
+    evaluation.evaluate,
 )
 
 for _command in _COMMANDS:
     app.command()(_command)
+app.add_typer(data.app, name="data")

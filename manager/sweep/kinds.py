@@ -11,6 +11,7 @@ from manager.job import Kind, Resources
 from manager.sweep import evaluation, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
+from manager.sweep.training import misfit
 
 Read = Callable[[Part], dict[str, Any]]
 Tell = Callable[[tuple[str, ...], str], None]
@@ -52,7 +53,12 @@ def _report(part: Part) -> dict[str, Any]:
     study = part.choice(("study",), part.catalog.studies, "study", part.context.study)
     if study is None:
         part.wrong(("study",), f"missing here and in the sweep; one of: {', '.join(part.catalog.studies)}")
-    return {"study": study, "settings": part.passed(("settings",))}
+    settings = part.passed(("settings",))
+    part.keys(("settings",), part.catalog.report_settings)
+    for key, value in settings.items():
+        if key in part.catalog.report_settings and (problem := misfit(value, part.catalog.report_settings[key])):
+            part.wrong(("settings", key), problem)
+    return {"study": study, "settings": settings}
 
 
 _SEED = Section(("seed",), seed)

@@ -53,17 +53,21 @@ def _named(part: Part) -> dict[str, Any]:
 def _mixed(part: Part) -> dict[str, Any]:
     """Domains together; a domain's weight is shared by its sources in their own proportion."""
     mix = part.mapping(("data", "mix"))
-    sources: list[dict[str, Any]] = []
-    size = 0
-    for name in mix:
-        weight = part.number(("data", "mix", name), 1.0, least=0.0)
-        row = _domain(part, name, ("data", "mix", name))
-        if row:
-            one = _data(part, name, row, weight or 0.0)
-            sources += one["sources"]
-            size = max(size, one["size"] or 0)
-    domains = list(dict.fromkeys(source["domain"] for source in sources))
-    return {"name": "+".join(mix), "domain": domains, "seed": 42, "size": size or None, "sources": sources}
+    weights = {name: part.number(("data", "mix", name), 1.0, least=0.0) or 0.0 for name in mix}
+    if part.ok and sum(weights.values()) <= 0:
+        part.wrong(("data", "mix"), "needs domains with weights, such as {math: 2, code: 1}")
+    rows = {name: row for name in mix if (row := _domain(part, name, ("data", "mix", name)))}
+    made = [_data(part, name, row, weights[name]) for name, row in rows.items()]
+    sources = [source for one in made for source in one["sources"]]
+    removed = {name for one in made for name in one.get("decontaminate", ())}
+    return {
+        "name": "+".join(mix),
+        "domain": list(dict.fromkeys(source["domain"] for source in sources)),
+        "seed": 42,
+        "size": max((one["size"] or 0 for one in made), default=0) or None,
+        "sources": sources,
+        **({"decontaminate": sorted(removed)} if removed else {}),
+    }
 
 
 def _domain(part: Part, name: str, path: tuple[str, ...]) -> Mapping[str, Any] | None:
@@ -90,13 +94,10 @@ def _data(part: Part, name: str, row: Mapping[str, Any], weight: float) -> dict[
                 continue
             entry["version"] = known.version
         sources.append(entry)
-    return {
-        "name": name,
-        "domain": domain,
-        "seed": row.get("seed", 42),
-        "size": row.get("size"),
-        "sources": sources,
-    }
+    data = {"name": name, "domain": domain, "seed": row.get("seed", 42), "size": row.get("size"), "sources": sources}
+    if "decontaminate" in row:  # the benchmarks whose items are taken out: another list is other data
+        data["decontaminate"] = sorted(part.catalog.suites[row["decontaminate"]])
+    return data
 
 
 def reward(part: Part) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from evaluators import benchmarks
 from experiments.catalog import load
 from manager.sweep import SweepErrors
+from manager.sweep.training import misfit
 
 # Published: the models that the paper names, with the domain they were trained on.
 NAMED = {"deepscaler-1.5b-preview": ["math"], "azr-coder-7b": ["code"], "fino1-8b": ["knowledge"]}
@@ -133,6 +135,14 @@ def test_rewards_of_the_catalogue_take_the_settings_of_the_trainers() -> None:
 def test_deepspeed_configurations_are_the_shipped_ones() -> None:
     folder = Path(__file__).parents[2] / "trainers" / "deepspeed"
     assert sorted(load().deepspeed) == sorted(path.stem for path in folder.glob("*.json"))
+
+
+def test_report_settings_are_those_of_the_analysis() -> None:
+    transfer = pytest.importorskip("experiments.transfer")
+    found = load().report_settings
+    assert set(found) == {field.name for field in dataclasses.fields(transfer.Settings)} | {"pairs"}
+    defaults = dataclasses.asdict(transfer.Settings())
+    assert {key: misfit(value, found[key]) for key, value in defaults.items()} == dict.fromkeys(defaults)
 
 
 def test_expanding_loads_nothing_heavy() -> None:

@@ -54,7 +54,8 @@ def test_imports_run_one_way() -> None:
     assert not importers("trainers", "evaluators", "experiments")
     assert not importers("manager.cli", "trainers", "evaluators", "experiments")
     for heavy in ("torch", "trl", "vllm", "deepspeed", "transformers"):
-        assert not importers(heavy, "manager", "experiments"), heavy
+        # The one exception makes the list of the trainers' field names anew, by hand and in a test.
+        assert importers(heavy, "manager", "experiments") <= {"experiments/catalog/_trainer_fields.py"}, heavy
 
 
 def test_modules_that_run_scripts_are_not_named_like_libraries() -> None:

@@ -201,8 +201,17 @@ def test_too_many_combinations_are_refused_before_they_are_made(tmp_path: Path) 
          "e: {kind: evaluate, needs: [t, u], suite: mini}", "starts from one model and needs at most one stage"),
         ("r: {kind: report, study: scale}", "stages.r: needs: names the stages that it reports on; there is none"),
         ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e}",
-         "stages.r.study: missing here and in the sweep; one of: observational"),
+         "stages.r.study: missing here and in the sweep; one of: algorithms"),
+        ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e, study: scale, "
+         "settings: {in_doman: domain}}", "stages.r.settings.in_doman: unknown key, did you mean in_domain"),
+        ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e, study: scale, "
+         "settings: {replicates: many}}", "stages.r.settings.replicates: expected a whole number, not 'many'"),
         ("t: {kind: rl, model: fino1-8b}", "stages.t.data: missing; name a domain: mini-math"),
+        ("t: {kind: rl, model: fino1-8b, data: {mix: {}}}", "stages.t.data.mix: needs domains with weights"),
+        ("t: {kind: rl, model: fino1-8b, data: {mix: {math: 0}}}", "stages.t.data.mix: needs domains with weights"),
+        ("t: {kind: rl, model: fino1-8b, data: {mix: {maths: 1}}}", "stages.t.data.mix.maths: 'maths': unknown domain"),
+        ("t: {kind: rl, model: fino1-8b, data: {name: math, mix: {}}}",
+         "stages.t.data: expected one of name (a domain)"),
         ("t: {kind: rl, model: fino1-8b, data: maths}", "stages.t.data: 'maths': unknown domain, did you mean math"),
         ("e: {kind: evaluate, model: fino1-8b}", "stages.e.suite: missing; a suite (mini"),
         ("e: {kind: evaluate, model: fino1-8b, suite: [gms8k]}",

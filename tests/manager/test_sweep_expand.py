@@ -337,6 +337,7 @@ def test_mixtures_weigh_domains_and_share_within_them(tmp_path: Path) -> None:
     data = config["data"]
     assert (data["name"], data["domain"], data["size"]) == ("code+mini-math", ["code", "math"], 100)
     assert [source["weight"] for source in data["sources"]] == [1.0, 1.0, 1.0, 1.0]
+    assert data["decontaminate"] == sorted(catalog().suites["all16"])
 
 
 def test_algorithms_set_the_trainer_and_what_is_written_wins(tmp_path: Path) -> None:

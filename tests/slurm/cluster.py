@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,25 @@ class Cluster:
         """`stop`, `start`, `kill` or `crash` of a daemon or node."""
         self.devcluster(action, daemon)
 
+    @contextmanager
+    def settings(self, **changes: str) -> Iterator[None]:
+        """Other settings of slurm.conf for a while (an empty value leaves one out); restarts the controller."""
+        before = self.conf.read_text()
+        lines = [line for line in before.splitlines() if line.partition("=")[0] not in changes]
+        added = [f"{key}={value}" for key, value in changes.items() if value]
+        nodes = next(number for number, line in enumerate(lines) if line.startswith("NodeName="))
+        self._restart_with("\n".join([*lines[:nodes], *added, *lines[nodes:]]) + "\n")
+        try:
+            yield
+        finally:
+            self._restart_with(before)
+
+    def _restart_with(self, text: str) -> None:
+        self.fault("stop", "slurmctld")
+        self.conf.write_text(text)
+        self.fault("start", "slurmctld")
+        self.command("scontrol", "reconfigure")
+
     def command(self, *argv: str, check: bool = True) -> str:
         done = subprocess.run(list(argv), capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0 or not check, f"{argv}: {done.stderr}"
@@ -109,8 +129,14 @@ def steps_done(run: RunDirectory) -> list[dict[str, int]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def finished(run: RunDirectory) -> bool:
+    """Whether the job has its result and its attempt has said so, which comes just after."""
+    last = run.last_attempt()
+    return run.is_done() and last is not None and last.end is not None
+
+
 def done(store: Store, sweep: Sweep) -> bool:
-    return all(store.run(entry.job.id).is_done() for entry in sweep.jobs)
+    return all(finished(store.run(entry.job.id)) for entry in sweep.jobs)
 
 
 def logs(store: Store) -> str:

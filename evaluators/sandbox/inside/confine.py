@@ -17,7 +17,7 @@ CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_NEWIPC = 0x08000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 22, 38, 47, 4
 _MIB = 1 << 20
@@ -45,10 +45,19 @@ def mount(kind: str, target: str, flags: int, options: str = "") -> None:
     )
 
 
-def private_mounts(size_mb: int, *, executable: bool) -> None:
-    """A new /tmp and /dev/shm of bounded size, and a /proc that shows the new pid namespace alone."""
+def private_mounts(size_mb: int, *, executable: bool, keep: list[str]) -> None:
+    """A new /tmp and /dev/shm of bounded size, and a /proc that shows the new pid namespace alone.
+
+    `keep`: folders below /tmp that were mounted for the worker (a Python can be installed there).
+    """
     flags = _MS_NOSUID | _MS_NODEV | (0 if executable else _MS_NOEXEC)
+    kept = [(folder, os.open(folder, os.O_PATH)) for folder in keep]
     mount("tmpfs", "/tmp", flags, f"size={size_mb}m,nr_inodes=16384,mode=0777")
+    for folder, descriptor in kept:
+        os.makedirs(folder)
+        source = f"/proc/self/fd/{descriptor}".encode()
+        _check(_libc.mount(source, folder.encode(), None, _MS_BIND | _MS_REC, None), f"bind {folder}")
+        os.close(descriptor)
     mount(
         "tmpfs", "/dev/shm", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size_mb}m,nr_inodes=4096,mode=0777"
     )
@@ -189,7 +198,8 @@ def set_limits(limits: dict[str, float], *, address_space: bool) -> None:
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
     resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     resource.setrlimit(resource.RLIMIT_SIGPENDING, (256, 256))
-    stack = min(256 * _MIB, int(limits["memory_mb"] * _MIB))
+    # a forked interpreter's threads keep their size; those of a new program get what is set here
+    stack = min(256 if address_space else 8, int(limits["memory_mb"])) * _MIB
     hard_stack = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = stack if hard_stack == resource.RLIM_INFINITY else min(stack, hard_stack)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
@@ -199,8 +209,9 @@ def set_limits(limits: dict[str, float], *, address_space: bool) -> None:
         most = mapped + int(limits["memory_mb"] * _MIB)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     else:
-        # runtimes that reserve address space beforehand: what is writable and private counts
-        most = int(limits["memory_mb"] * _MIB)
+        # Runtimes reserve address space and stacks that they do not use: what is writable and private counts,
+        # generously; the supervisor watches what is really used.
+        most = 4 * int(limits["memory_mb"] * _MIB)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     # last: the user's processes outside count from the same number only on kernels before 5.14
     processes = int(limits["processes"]) + 6  # the sandbox's own: bwrap, its init, zygote, supervisor, tester

@@ -300,7 +300,7 @@ def _unit_tests(run: _Run, source: bytes, stdin: bytes) -> int:
     report = run.pipe("report", _REPORT_BYTES)
     secret = os.urandom(16).hex()
     main = run.start(
-        lambda: run_tests.main(source, run.header["tests"], run.header["test_class"], secret),
+        lambda: run_tests.main(source, run.header, secret),
         _input(stdin),
         report,
     )
@@ -346,14 +346,15 @@ def _take_file(name: str) -> bytes:
         return stream.read(_FILE_BYTES)
 
 
-def main(connection: socket.socket) -> int:
+def main(connection: socket.socket, keep: list[str]) -> int:
     """Serve one request on `connection`. Zero when the whole result frame was sent."""
     header, blobs = wire.receive_frame(connection)
     network = confine.CLONE_NEWNET if header["loopback"] else 0
     confine.unshare(confine.CLONE_NEWNS | network)
     if network:
         confine.loopback()
-    confine.private_mounts(int(header["limits"]["file_mb"]), executable=header["mode"] == "command")
+    size_mb = int(header["limits"]["file_mb"])
+    confine.private_mounts(size_mb, executable=header["mode"] == "command", keep=keep)
     source, stdin, *contents = blobs
     _write_files(header["files"], contents)
     run = _Run(header, connection)

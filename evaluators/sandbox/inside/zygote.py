@@ -33,14 +33,14 @@ def _preload(names: list[str]) -> list[str]:
     return missing
 
 
-def _serve(connection: socket.socket) -> int:
+def _serve(connection: socket.socket, keep: list[str]) -> int:
     own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     while connection.recv(1):
         confine.unshare(confine.CLONE_NEWPID)  # the next child is the first process of a new namespace
         child = os.fork()
         if child == 0:
             os.close(own_namespace)
-            os._exit(supervise.main(connection))
+            os._exit(supervise.main(connection, keep))
         confine.enter_namespace(own_namespace, confine.CLONE_NEWPID)
         _, status = os.waitpid(child, 0)
         if status != 0:
@@ -50,6 +50,7 @@ def _serve(connection: socket.socket) -> int:
 
 
 def main() -> int:
+    """zygote.py CONTROL KEEP MODULE...  (KEEP: folders below /tmp that programs see, with colons between)"""
     connection = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     confine.set_dumpable(False)
@@ -63,9 +64,9 @@ def main() -> int:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     confine.die_with_parent()
     started = time.monotonic()
-    missing = _preload([name for name in sys.argv[2:] if name])
+    missing = _preload([name for name in sys.argv[3:] if name])
     wire.send_frame(connection, {"ready": True, "missing": missing, "import_s": time.monotonic() - started})
-    return _serve(connection)
+    return _serve(connection, [folder for folder in sys.argv[2].split(":") if folder])
 
 
 if __name__ == "__main__":
