@@ -53,13 +53,16 @@ class ReportResult:
 
 def main(run: Run) -> dict[str, Any]:
     """Entry of a report job: the evaluations it needs, judged by its study."""
-    store = Store(run.path.parent.parent)
     from experiments.terminal import terminal_text  # it shows this module's result
 
+    store = Store(run.path.parent.parent)
     config = run.config
-    needed = [(entry["stage"], run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]]
-    none: Mapping[str, Any] = {}
-    found = [(stage, none, job) for stage, job in needed if job.kind == Kind.EVALUATE]
+    found = [
+        (entry["stage"], labels, job)
+        for entry in config["inputs"]
+        for index, labels in zip(entry["needs"], _labels(entry), strict=True)
+        if (job := run.need(index).job()).kind == Kind.EVALUATE
+    ]
     made = make_source(store, "", config.get("study"), found, config.get("settings") or {})
     folder = run.path / "artifacts" / "report"
     result = write(made, folder)
@@ -70,6 +73,12 @@ def main(run: Run) -> dict[str, Any]:
         "findings": list(result.findings),
         "summary": terminal_text(result),
     }
+
+
+def _labels(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The matrix values of every job of an input; none where the config does not hold them."""
+    labels: Sequence[Mapping[str, Any]] = entry.get("labels") or [{} for _ in entry["needs"]]
+    return labels
 
 
 def build(store: Store, sweep_name: str, out_dir: Path) -> ReportResult:
