@@ -48,7 +48,7 @@ $(VENV)/.ready-train: pyproject.toml .ci/install | $(BIN)/python
 	touch $@
 
 $(VENV)/.ready-test: pyproject.toml .ci/install | $(BIN)/python
-	.ci/install "$(VENV)" train test vllm
+	.ci/install "$(VENV)" train test postgres vllm
 	touch $@ $(VENV)/.ready-train
 
 clean-venv:

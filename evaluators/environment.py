@@ -92,6 +92,10 @@ class Environment(ABC):
         """Whether the world itself has ended, solved or not."""
         return self.success
 
+    def task_count(self, split: str) -> int | None:
+        """How many tasks a split has; None where they are made without end."""
+        return None
+
     def reset(self, task: int, split: str = "train") -> str:
         """Start the episode of a task; the first state."""
         if split not in SPLITS:

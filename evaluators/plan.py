@@ -6,7 +6,7 @@ Reads the config and the data; draws nothing, writes nothing.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from evaluators import benchmarks
 from evaluators.benchmark import Benchmark, Item, Sampler
 from evaluators.engine import sample_seed
 from evaluators.records import Key
+from evaluators.shards import part
+from manager.errors import UserError
 from manager.run import Failed
 
 
@@ -52,7 +54,7 @@ class Owed:
     seed: int
 
 
-def read_task(entry: Mapping[str, Any], data_dir: Path | None) -> Task:
+def read_task(entry: Mapping[str, Any], data_dir: Path | None, shard: Mapping[str, int] | None = None) -> Task:
     """A config entry with its items; what does not fit the code or the data fails with a cause."""
     name = entry["name"]
     try:
@@ -68,13 +70,18 @@ def read_task(entry: Mapping[str, Any], data_dir: Path | None) -> Task:
     sampler = Sampler(**{**entry["sampler"], "stop": tuple(entry["sampler"].get("stop") or ())})
     try:
         items = tuple(islice(benchmark.items("test", data_dir), entry.get("limit")))
+    except UserError as error:
+        raise Failed(str(error), cause="data") from error
     except (KeyError, FileNotFoundError) as error:
-        raise Failed(f"benchmarks.{name}: its data cannot be read: {error}", cause="data") from error
+        what = f"{type(error).__name__} {error}"
+        raise Failed(f"benchmarks.{name}: its data cannot be read: {what}", cause="data") from error
     if not items:
         raise Failed(f"benchmarks.{name}: there are no items in its test split", cause="data")
     ids = {item.id for item in items}
     if len(ids) != len(items):
         raise Failed(f"benchmarks.{name}: {len(items) - len(ids)} items share an id with another", cause="data")
+    if shard is not None:
+        items = tuple(part(items, shard["index"], shard["of"]))
     return Task(benchmark, sampler, entry["domain"], entry.get("subdomain"), items)
 
 
@@ -93,12 +100,3 @@ def owed(tasks: Sequence[Task], seed: int, done: Mapping[str, Collection[Key]]) 
 def expected_tokens(task: Task) -> int:
     """How long an answer is expected to be: the benchmark's own `expected_tokens`, else the limit."""
     return min(task.sampler.max_tokens, int(getattr(task.benchmark, "expected_tokens", task.sampler.max_tokens)))
-
-
-def shard(works: Sequence[Owed], rank: int, world_size: int) -> list[Owed]:
-    """One rank's part: every so-many-th, so that all ranks get as much of what takes long."""
-    return list(works[rank::world_size])
-
-
-def with_limit(task: Task, limit: int) -> Task:
-    return replace(task, items=task.items[:limit])

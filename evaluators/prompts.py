@@ -53,19 +53,17 @@ class Prompter:
     benchmark: Benchmark
     prompting: Prompting
     engine: Engine
-    shots: tuple[Item, ...] = ()
+    shots: tuple[Item, ...] = ()  # one more than are shown where they are test items
 
     @staticmethod
     def of(benchmark: Benchmark, prompting: Prompting, engine: Engine, data_dir: Path | None) -> Prompter:
-        shots: tuple[Item, ...] = ()
-        if prompting.mode is Mode.BASE_FEWSHOT:
-            shots = tuple(islice(benchmark.items("train", data_dir), SHOTS))
+        shots = example_items(benchmark, data_dir) if prompting.mode is Mode.BASE_FEWSHOT else ()
         return Prompter(benchmark, prompting, engine, shots)
 
     def prompt(self, item: Item) -> Prompt:
         messages = self.benchmark.messages(item)
         if self.prompting.mode is Mode.BASE_FEWSHOT:
-            return self.engine.plain(self._few_shot_text(messages))
+            return self.engine.plain(self._few_shot_text(item, messages))
         if self.prompting.system is not None:
             messages = [{"role": "system", "content": self.prompting.system}, *messages]
         return self.engine.chat(messages, self.prompting.thinking)
@@ -75,13 +73,24 @@ class Prompter:
         own = (NEXT_QUESTION,) if self.prompting.mode is Mode.BASE_FEWSHOT else ()
         return (*sampler_stop, *own)
 
-    def _few_shot_text(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def _few_shot_text(self, item: Item, messages: Sequence[Mapping[str, str]]) -> str:
+        shots = [shot for shot in self.shots if shot.id != item.id][:SHOTS]
         parts = [self.prompting.system or STEP_BY_STEP]
         parts += [
-            f"Question: {_joined(self.benchmark.messages(shot))}\nAnswer: {self.benchmark.gold(shot)}"
-            for shot in self.shots
+            f"Question: {_joined(self.benchmark.messages(shot))}\nAnswer: {self.benchmark.gold(shot)}" for shot in shots
         ]
         return "\n\n".join([*parts, f"Question: {_joined(messages)}\nAnswer:"])
+
+
+def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ...]:
+    """The first train items. A benchmark that has only a test split shows others of its items, never the same."""
+    try:
+        return tuple(islice(benchmark.items("train", data_dir), SHOTS))
+    except UserError:
+        splits = benchmark.source.splits
+        if not splits or "train" in splits:
+            raise  # it has a train split, which is not on this disk
+        return tuple(islice(benchmark.items("test", data_dir), SHOTS + 1))
 
 
 def _joined(messages: Sequence[Mapping[str, str]]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,14 @@ class OutcomeFiles:
     def load(self, benchmark: str) -> dict[Key, Record]:
         """The finished samples. Those the engine failed on are dropped from the file: they are done again."""
         records = [Record.from_json(value) for value in read_jsonl(self.path(benchmark))]
-        kept: dict[Key, Record] = {}
-        for record in records:
-            if record.outcome is not Outcome.ENGINE_FAILED:
-                kept.setdefault(record.key, record)
+        kept = _finished(records)
         if len(kept) != len(records):
             write_text(self.path(benchmark), "".join(_line(record) for record in kept.values()), durable=True)
         return kept
+
+    def peek(self, benchmark: str) -> dict[Key, Record]:
+        """The finished samples of somebody else's job: nothing is changed."""
+        return _finished(Record.from_json(value) for value in read_jsonl(self.path(benchmark)))
 
     def load_generated(self, benchmark: str) -> Iterator[Completion]:
         """Completions that an earlier attempt put down; some may have their score by now."""
@@ -120,6 +121,14 @@ class OutcomeFiles:
             self._writers = {}
         if complete:
             shutil.rmtree(self._folder / "generated", ignore_errors=True)
+
+
+def _finished(records: Iterable[Record]) -> dict[Key, Record]:
+    kept: dict[Key, Record] = {}
+    for record in records:
+        if record.outcome is not Outcome.ENGINE_FAILED:
+            kept.setdefault(record.key, record)
+    return kept
 
 
 def _line(record: Record) -> str:

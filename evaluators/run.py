@@ -28,6 +28,7 @@ from evaluators.engine import (
 from evaluators.plan import Owed, Task, owed, read_task
 from evaluators.prompts import Prompter, Prompting
 from evaluators.records import Key, OutcomeFiles, Record
+from evaluators.reuse import shared
 from evaluators.scorer_pool import ScorerPool
 from evaluators.scorer_pool import Task as ScoreTask
 from evaluators.summary import benchmark_summary, domain_scores
@@ -63,13 +64,13 @@ class Evaluation:
     def __init__(self, run: Run) -> None:
         self._run = run
         config = run.config
-        place = config.get("data_dir") or os.environ.get("MANAGER_DATA")
-        self._data_dir = Path(place) if place else None
+        # None: the benchmarks look where the machine keeps its data.
+        self._data_dir = Path(config["data_dir"]) if config.get("data_dir") else None
         try:
             self._prompting = Prompting.parse(config.get("prompting"))
         except UserError as error:
             raise Failed(str(error), cause="prompting") from error
-        self._tasks = [read_task(entry, self._data_dir) for entry in config["benchmarks"]]
+        self._tasks = [read_task(entry, self._data_dir, config.get("shard")) for entry in config["benchmarks"]]
         self._by_name = {task.name: task for task in self._tasks}
         self._total = sum(task.total for task in self._tasks)
         self._step = model_step(run)
@@ -83,6 +84,7 @@ class Evaluation:
             found = {key: record for key, record in self._files.load(task.name).items() if key in wanted}
             self._tally.records[task.name] = found
             self._log_if_complete(task)
+        self._reuse()
         pool = ScorerPool(scorer_count())
         try:
             self._evaluate(pool)
@@ -92,6 +94,21 @@ class Evaluation:
             self._files.close()
             raise
         return self._finish()
+
+    def _reuse(self) -> None:
+        """Take over the records that other jobs have of the same samples."""
+        if self._tally.done() == self._total:
+            return
+        taken: dict[str, int] = {}
+        for job, name, record in shared(self._run, self._tasks, self._tally.records):
+            self._files.write(name, record)
+            self._tally.records[name][record.key] = record
+            taken[job] = taken.get(job, 0) + 1
+        for job, count in taken.items():
+            self._run.event("reused", f"{count} records of job {job}", job=job, records=count)
+        if taken:
+            for task in self._tasks:
+                self._log_if_complete(task)
 
     def _evaluate(self, pool: ScorerPool) -> None:
         """Score what an earlier attempt generated, then generate and score the rest."""

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from manager.cluster.backend import Backend, SchedulerView
+from manager.cluster.backend import Backend, Phase, SchedulerView
 from manager.cluster.local import LocalBackend
 from manager.environment import gpus
 from manager.errors import UserError
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 
-def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> Backend:
+def choose(
+    store: Store, sweep: Sweep, cluster: str | None, slots: int | None, canary: bool | None = None
+) -> Backend:
     wanted = cluster or _cluster_setting(sweep)
     if wanted == LOCAL or (wanted is None and shutil.which("sbatch") is None):
         number = len(gpus())
@@ -35,7 +37,7 @@ def choose(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -
     from manager.cluster.slurm_site import load_site
 
     site = load_site(cluster, sweep.settings.get("cluster"))
-    return SlurmBackend(store, site, sweep.name)
+    return SlurmBackend(store, site, sweep.name, canary)
 
 
 def _cluster_setting(sweep: Sweep) -> str | None:
@@ -56,6 +58,12 @@ def views(store: Store, sweep: Sweep, ids: Sequence[str]) -> Mapping[str, Schedu
     return _submitted_backend(store).observe(ids)
 
 
+def in_queue(store: Store, job_id: str) -> bool:
+    """Whether a scheduler holds the job now, or cannot say that it does not."""
+    view = _submitted_backend(store).observe([job_id]).get(job_id)
+    return view is not None and view.phase in (Phase.QUEUED, Phase.RUNNING, Phase.UNKNOWN)
+
+
 def cancel_submitted(store: Store, ids: Sequence[str]) -> list[str]:
     """Tell the schedulers that hold these jobs to end them; returns the jobs that were told."""
     return _submitted_backend(store).cancel(ids)
@@ -69,4 +77,4 @@ def _submitted_backend(store: Store) -> SlurmBackend:
     return SlurmBackend(store, Site())
 
 
-__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "views"]
+__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "in_queue", "views"]

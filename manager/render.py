@@ -14,7 +14,7 @@ from rich.text import Text
 
 from manager.job import State
 from manager.plan import Act, Action
-from manager.status import RunningRow, SweepStatus
+from manager.status import ProblemRow, RunningRow, SweepStatus
 
 STYLE: Mapping[State, str] = {
     State.DONE: "green",
@@ -48,6 +48,9 @@ def status(value: SweepStatus) -> RenderableType:
     parts: list[RenderableType] = [stages(value)]
     if value.running:
         parts.append(running(value.running))
+    if value.queue_reasons:
+        reasons = sorted(value.queue_reasons.items(), key=lambda item: -item[1])
+        parts.append(Text("queued: " + ", ".join(f"{number} {reason}" for reason, number in reasons), style="blue"))
     if value.problems:
         parts.append(problems(value))
     return Group(*parts)
@@ -88,8 +91,11 @@ def values_text(values: Mapping[str, Any]) -> str:
     )
 
 
-def problems(value: SweepStatus) -> Table:
+def problems(value: SweepStatus, most: int = 20) -> Table:
+    """One line a job while they fit a screen, one line a stage and cause beyond."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    if len(value.problems) > most:
+        return _grouped_problems(table, value)
     table.add_column("job", header_style="red", no_wrap=True)
     table.add_column("stage")
     table.add_column("attempts", justify="right")
@@ -97,6 +103,17 @@ def problems(value: SweepStatus) -> Table:
     table.add_column("message", overflow="fold")
     for row in value.problems:
         table.add_row(row.id, row.title, str(row.attempts), row.cause, row.message)
+    return table
+
+
+def _grouped_problems(table: Table, value: SweepStatus) -> Table:
+    for name in ("for example", "stage", "jobs", "cause", "message"):
+        table.add_column(name)
+    groups: dict[tuple[str, str], list[ProblemRow]] = {}
+    for row in value.problems:
+        groups.setdefault((row.title.split(" ", 1)[0], row.cause), []).append(row)
+    for (stage, cause), rows in groups.items():
+        table.add_row(rows[0].id, stage, str(len(rows)), cause, rows[0].message)
     return table
 
 

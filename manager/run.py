@@ -136,6 +136,11 @@ class Run:
             if now - self._progress.get("updated", 0.0) >= 0.5 or step == total:
                 self.heartbeat()
 
+    def last_progress(self) -> dict[str, Any]:
+        """What was last told by `progress`, on rank 0."""
+        with self._lock:
+            return dict(self._progress)
+
     def heartbeat(self) -> None:
         """Say that this attempt is alive (the worker's thread calls this every few seconds)."""
         if self.rank != 0:

@@ -62,6 +62,13 @@ class RunDirectory:
     def exists(self) -> bool:
         return (self.path / "job.json").is_file()
 
+    def names(self) -> frozenset[str]:
+        """What is in the directory now; nothing where there is none."""
+        try:
+            return frozenset(os.listdir(self.path))
+        except FileNotFoundError:
+            return frozenset()
+
     def job(self) -> Job:
         value = read_json(self.path / "job.json")
         if value is None:

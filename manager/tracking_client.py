@@ -19,13 +19,25 @@ from typing import Any, ParamSpec, TypeVar
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import requests
-from mlflow.entities import Experiment, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import (
+    DatasetInput,
+    Experiment,
+    InputTag,
+    LoggedModelInput,
+    LoggedModelOutput,
+    Metric,
+    Param,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager.tracking_projection import Point, RunStatus
+from manager.tracking_models import StoredModel
+from manager.tracking_projection import Dataset, Point, RunStatus
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
@@ -96,6 +108,7 @@ class StoredRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
+    datasets: frozenset[tuple[str, str]] = frozenset()  # (name, digest)
 
 
 def database_file(uri: str) -> Path | None:
@@ -219,10 +232,10 @@ class TrackingClient:
         return result
 
     @_translated
-    def send_points(self, run_id: str, points: Sequence[Point]) -> int:
+    def send_points(self, run_id: str, points: Sequence[Point], model_id: str | None = None) -> int:
         """Points in batches. The store keeps one of two equal ones, so a batch may be sent again."""
         for batch in _batches(points, METRICS_PER_BATCH):
-            metrics = [Metric(p.key, p.value, p.time_ms, p.step) for p in batch]
+            metrics = [Metric(p.key, p.value, p.time_ms, p.step, model_id=model_id) for p in batch]
             self._client.log_batch(run_id, metrics=metrics)
         return len(points)
 
@@ -237,6 +250,56 @@ class TrackingClient:
             self._client.delete_tag(run_id, name)
         for batch in _batches(list(tags.items()), TAGS_PER_BATCH):
             self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in batch])
+
+    @_translated
+    def send_datasets(self, run_id: str, datasets: Iterable[Dataset], context: str) -> None:
+        tags = [InputTag("mlflow.data.context", context)]
+        entities = (MlflowDataset(d.name, d.digest, "manager", d.source) for d in datasets)
+        inputs = [DatasetInput(entity, tags) for entity in entities]
+        self._client.log_inputs(run_id, datasets=inputs)
+
+    # Logged models
+
+    @_translated
+    def models(self, experiment_id: str, key_tag: str) -> list[StoredModel]:
+        result: list[StoredModel] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_logged_models([experiment_id], page_token=token)
+            for model in page:
+                if key_tag in model.tags:
+                    result.append(StoredModel(model.model_id, model.tags[key_tag], model.source_run_id))
+            token = page.token
+            if not token:
+                return result
+
+    @_translated
+    def create_model(
+        self, experiment_id: str, name: str, source_run_id: str, kind: str, tags: Mapping[str, str]
+    ) -> str:
+        model = self._client.create_logged_model(
+            experiment_id, name=name, source_run_id=source_run_id, tags=dict(tags), model_type=kind
+        )
+        self._client.finalize_logged_model(model.model_id, "READY")
+        return str(model.model_id)
+
+    @_translated
+    def delete_model(self, model_id: str) -> None:
+        self._client.delete_logged_model(model_id)
+
+    @_translated
+    def link_models(self, run_id: str, used: Sequence[str], made: Sequence[tuple[str, int]]) -> None:
+        """Say which models a run used and made. What is linked already is left out: MLflow refuses it."""
+        run = self._client.get_run(run_id)
+        known_inputs = {model.model_id for model in run.inputs.model_inputs or ()}
+        outputs = run.outputs.model_outputs if run.outputs else ()
+        known_outputs = {model.model_id for model in outputs or ()}
+        inputs = [LoggedModelInput(model_id) for model_id in used if model_id not in known_inputs]
+        if inputs:
+            self._client.log_inputs(run_id, models=inputs)
+        new = [LoggedModelOutput(model_id, step) for model_id, step in made if model_id not in known_outputs]
+        if new:
+            self._client.log_outputs(run_id, new)
 
     # Artifacts
 
@@ -271,4 +334,5 @@ def _stored(run: Any) -> StoredRun:
         tags=dict(run.data.tags),
         params=dict(run.data.params),
         metrics=tuple(run.data.metrics),
+        datasets=frozenset((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs),
     )

@@ -35,6 +35,7 @@ from manager.tracking import (
     write_record,
 )
 from manager.tracking_sweep import SweepTracking
+from manager.tracking_system import SystemSampler
 
 INTERVAL_S = 3.0
 MAX_PAUSE_S = 60.0  # between tries while the tracking store is away
@@ -77,6 +78,17 @@ def _is_over(stop: threading.Event, parent: Mapping[str, Any] | None) -> bool:
 
 
 def _loop(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | None) -> SyncResult:
+    sampler = SystemSampler()
+    sampler.start()
+    try:
+        return _send_until_over(plan, stop, parent, sampler)
+    finally:
+        sampler.close()
+
+
+def _send_until_over(
+    plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | None, sampler: SystemSampler
+) -> SyncResult:
     tracking: SweepTracking | None = None
     read_at, failures = 0.0, 0
     while True:
@@ -94,6 +106,9 @@ def _loop(plan: DrainPlan, stop: threading.Event, parent: Mapping[str, Any] | No
             tracking = opened
             skip = _sent_elsewhere(plan)
             result = send_once(tracking, sweep.name, uri, active=not last, states={}, skip=skip)
+            sampler.watch(
+                [watched for watched in tracking.running() if not skip(watched.journal.parents[2].name)]
+            )
             if result.error:
                 tracking = None  # connect anew: the database may be another file by now
         if plan.job_id is None:

@@ -14,11 +14,13 @@ from manager.store import Store
 from manager.tracking_names import MAX_TAG_VALUE, tags_of
 from manager.tracking_projection import JobFacts, RunStatus, milliseconds, status_of
 from manager.tracking_send import ARTIFACTS_TAG, Sent
+from manager.tracking_view import VIEW_TAG, study_view, view_link
 
 if TYPE_CHECKING:
     from manager.tracking_client import StoredRun, TrackingClient
 
 NOTE = "mlflow.note.content"
+VIEW_MARK = "manager.view"  # digest of the view that the experiment has
 REPORT_FOLDER = "report"
 
 
@@ -37,8 +39,9 @@ def send_sweep(
     store: Store,
     status: RunStatus,
     facts: Sequence[JobFacts],
+    metrics: Sequence[str],
 ) -> tuple[StoredRun, Sent]:
-    """The sweep's run and the experiment's description."""
+    """The sweep's run, the experiment's description and its view. `metrics`: what evaluations measured."""
     run = _status(client, run, status, facts)
     files = report_files(sweep, store, facts)
     tags = {
@@ -47,9 +50,13 @@ def send_sweep(
         "store": str(store.root),
         NOTE: describe(sweep, facts, experiment_id, run.id, files),
     }
-    experiment_note = tags[NOTE]
-    if run.tags.get(NOTE) != experiment_note:
-        client.tag_experiment(experiment_id, {NOTE: experiment_note})
+    view = study_view(sweep, metrics)
+    if view is not None:
+        tags[VIEW_MARK] = hashlib.sha256(view.encode()).hexdigest()[:16]
+        if run.tags.get(VIEW_MARK) != tags[VIEW_MARK]:
+            client.tag_experiment(experiment_id, {VIEW_TAG: view})
+    if run.tags.get(NOTE) != tags[NOTE]:
+        client.tag_experiment(experiment_id, {NOTE: tags[NOTE]})
     run, sent = _report(client, run, sweep, files)
     return _tags(client, run, {name: value for name, value in tags.items() if value}), sent
 
@@ -143,9 +150,10 @@ def describe(
     pages = [place for place in files if place.endswith(".html")]
     link = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts"
     for place in pages[:5]:
-        lines.append(f"Report: [{place}]({link}/{place})")
-    if pages:
-        lines.append("")
+        lines += [f"Report: [{place}]({link}/{place})", ""]
+    if any(entry.job.kind is Kind.RL for entry in sweep.jobs):
+        lines.append(f"Charts: [transfer by checkpoint step]({view_link(experiment_id)})")
+    lines.append("")
     lines += ["| stage | jobs |", "|---|---|"]
     for stage in dict.fromkeys(entry.stage for entry in sweep.jobs):
         total = sum(entry.stage == stage for entry in sweep.jobs)

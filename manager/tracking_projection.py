@@ -7,12 +7,13 @@ attempt is about to do those steps again.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from manager.job import Job, Kind, State, SweepJob
+from manager.job import Job, Kind, State, SweepJob, canonical_json
 from manager.tracking_lineage import checkpoint_of, root_model, training_domain
 from manager.tracking_names import tags_of, tracking_name, tracking_names
 
@@ -167,6 +168,31 @@ def _checkpoint_step(facts: JobFacts) -> int | str | None:
 def milliseconds(seconds: float) -> int:
     """The time stamp of a point: always the same for the same record."""
     return round(float(seconds) * 1000)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Data that a job trained on or was judged by, as its config names it."""
+
+    name: str
+    digest: str  # of everything that decides which rows these are
+    source: str  # JSON
+
+
+def datasets_of(job: Job) -> tuple[str, tuple[Dataset, ...]]:
+    """(training or evaluation, the data sets)."""
+    if job.kind in (Kind.RL, Kind.SFT):
+        data = job.config.get("data")
+        return "training", (_dataset(data),) if isinstance(data, Mapping) else ()
+    if job.kind is Kind.EVALUATE:
+        return "evaluation", tuple(_dataset(spec) for spec in job.config.get("benchmarks") or ())
+    return "", ()
+
+
+def _dataset(value: Mapping[str, Any]) -> Dataset:
+    source = canonical_json(value)
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    return Dataset(str(value.get("name") or value.get("domain") or "data"), digest, source)
 
 
 # Points

@@ -23,6 +23,7 @@ from manager.tracking_projection import (
     Point,
     Points,
     Shown,
+    datasets_of,
     metric_names,
     metric_values,
     milliseconds,
@@ -79,6 +80,9 @@ class Memory:
     files: dict[tuple[str, str], Stamp] = field(default_factory=dict)
     must_compare: bool = False  # when the attempt ends: something was held back until then
     settled: bool = False
+
+    def remember_tags(self, tags: Mapping[str, str]) -> None:
+        self.run = replace(self.run, tags={**self.run.tags, **tags})
 
 
 @dataclass(frozen=True)
@@ -347,6 +351,11 @@ def _finish(context: Context, want: Wanted, memory: Memory, fingerprint: str) ->
     tags = {**tags_of(memory.extras.tags), **look.tags}
     if memory.extras.events:
         tags["mlflow.note.content"] = _events_text(memory.extras.events)
+    context_name, datasets = datasets_of(want.observed.facts.entry.job)
+    new = [d for d in datasets if (d.name, d.digest) not in run.datasets]
+    if new:
+        client.send_datasets(run.id, new, context_name)
+        run = replace(run, datasets=run.datasets | {(d.name, d.digest) for d in new})
     sent, complete, artifacts = _send_artifacts(context, want, memory)
     if artifacts is not None:
         tags[ARTIFACTS_TAG] = artifacts

@@ -20,6 +20,7 @@ from manager.job import Kind, State, Sweep, SweepJob
 from manager.store import Store
 from manager.tracking_journal import read_tail
 from manager.tracking_lineage import mirrors
+from manager.tracking_models import LINKS_TAG, ModelRegistry, plan_models
 from manager.tracking_observe import Observed, observe
 from manager.tracking_parents import send_stage, send_sweep
 from manager.tracking_projection import Points, RunStatus, evaluation_points, mirrored, run_names, status_of
@@ -34,6 +35,7 @@ from manager.tracking_send import (
     send_job,
     wanted,
 )
+from manager.tracking_system import Watched
 
 if TYPE_CHECKING:
     from manager.tracking_client import StoredRun, TrackingClient
@@ -65,6 +67,7 @@ class SweepTracking:
         self._elsewhere: set[str] = set()  # jobs that another process sends, or sent
         self._added: dict[str, Points] = {}  # what this process added to their runs
         self._experiment_id: str | None = None
+        self._models: ModelRegistry | None = None
         self._parents: dict[str, StoredRun] = {}  # key -> the run of the sweep or of a stage
         self._memory: dict[str, Memory] = {}
         self._observed: dict[str, Observed] = {}
@@ -81,9 +84,20 @@ class SweepTracking:
         self._jobs = {entry.job.id: entry.job for entry in sweep.jobs}
         self._names = run_names(sweep.jobs) if self._only is None else {}
 
+    def running(self) -> list[Watched]:
+        """The attempts that were alive at the last look."""
+        result = []
+        for job_id, observed in self._observed.items():
+            if observed.facts.state is State.RUNNING and (self._only is None or job_id in self._only):
+                first, last = observed.facts.attempts[0], observed.facts.attempts[-1]
+                began = float(first.get("started", 0.0))
+                result.append(Watched(job_id, observed.sources.system[-1], last, began))
+        return result
+
     def forget(self) -> None:
         """Ask the store again what it has."""
         self._experiment_id = None
+        self._models = None
         self._parents.clear()
         self._memory.clear()
         self._added.clear()
@@ -117,6 +131,7 @@ class SweepTracking:
             sent += self._create_parents(stages)
         sent += self._send_jobs(self._todo(skip))
         if self._only is None:
+            sent += self._send_models()
             sent += self._update_parents(stages, active, states)
         return sent
 
@@ -197,7 +212,7 @@ class SweepTracking:
         else:
             runs = self._client.runs(self._experiment_id, tags)
         if self._compare:
-            marks = (SYNCED_TAG, ARTIFACTS_TAG)
+            marks = (SYNCED_TAG, ARTIFACTS_TAG, LINKS_TAG)
             runs = [replace(r, tags={k: v for k, v in r.tags.items() if k not in marks}) for r in runs]
             self._compare = False
         by_key = self._one_each(runs)
@@ -311,6 +326,21 @@ class SweepTracking:
             self.forget()
         return total
 
+    def _send_models(self) -> Sent:
+        assert self._experiment_id is not None
+        from manager.tracking_client import TrackingError
+
+        if self._models is None:
+            self._models = ModelRegistry(self._client, self._experiment_id)
+        plan = plan_models(self._jobs, self._observed, self._names, self._sweep.name)
+        evaluations = {job_id: points for job_id, (_, points) in self._evaluations.items()}
+        try:
+            return self._models.send(plan, self._parents["sweep"].id, self._memory, evaluations)
+        except TrackingError as error:
+            if error.temporary:
+                raise
+            return Sent(notes=(f"models are not registered: {error}",))  # a server older than MLflow 3
+
     def _create_parents(self, stages: Sequence[str]) -> Sent:
         started = [o.facts.attempts[0].get("started") for o in self._observed.values()]
         start_ms = round(1000 * min((float(s) for s in started if s), default=time.time()))
@@ -351,6 +381,7 @@ class SweepTracking:
             self._store,
             group_status([status_of(o.facts) if o else None for o in every], active),
             [o.facts for o in every if o],
+            sorted({point.key for _, points in self._evaluations.values() for point in points.values()}),
         )
         return sent + more
 

@@ -13,23 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.atomic import sync_directory
-from trainers import checkpoints, distributed
-
-
-def _merged(model: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain weights of a LoRA model: base weight plus adapter, computed aside so that training is not disturbed."""
-    from peft.tuners.lora import LoraLayer
-
-    state: dict[str, Any] = {}
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-    for name, value in weights.items():
-        if "lora_" in name or ".modules_to_save." in name:
-            continue
-        owner = name.split(".base_layer.")[0]
-        if owner in layers and name.endswith("base_layer.weight"):
-            value = value + layers[owner].get_delta_weight("default").to(value.dtype).to(value.device)
-        state[name.removeprefix("base_model.model.").replace(".base_layer.", ".")] = value
-    return state
+from trainers import adapters, checkpoints, distributed
 
 
 def export(trainer: Any, target: Path, source: Mapping[str, Any]) -> None:
@@ -40,7 +24,7 @@ def export(trainer: Any, target: Path, source: Mapping[str, Any]) -> None:
     if trainer.args.process_index == 0:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         if hasattr(model, "peft_config"):
-            weights = _merged(model, weights)
+            weights = adapters.merged(model, weights)
             model = model.get_base_model()
         temporary = target.with_name(f".{target.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)

@@ -18,7 +18,7 @@ from evaluators import benchmarks
 from evaluators.benchmark import Item, Outcome, Score
 from manager.run import Failed
 from trainers import distributed, judge, scoring
-from trainers.data import item_from_json
+from trainers.prepare import item_of
 
 ANSWERED = (Outcome.RIGHT, Outcome.WRONG)
 
@@ -206,7 +206,7 @@ class Batches:
         texts = [one if isinstance(one, str) else one[-1]["content"] for one in completions]
         ids = columns["completion_ids"]
         cut = [not tokens or tokens[-1] not in self._end_ids for tokens in ids]
-        items = [item_from_json(text) for text in columns["item"]]
+        items = [item_of(one) for one in columns["item"]]
         tasks = list(zip(columns["benchmark"], items, texts, cut, strict=True))
         judged = [
             Judged(name, domain, item, text, len(tokens), truncated, score)

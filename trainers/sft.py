@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import batch, data, distributed, libraries, settings
+from trainers import adapters, batch, data, distributed, libraries, settings
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def main(run: Run) -> dict[str, Any]:
         train_dataset=Dataset.from_dict(columns),
         processing_class=tokenizer,
         callbacks=[callback],
+        peft_config=adapters.peft_config(config.get("peft")),
     )
     run.log_params(
         {"train/examples": len(columns["length"]), "train/per_device": split.per_device, "train/world": run.world_size}

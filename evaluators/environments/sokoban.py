@@ -186,6 +186,9 @@ class Sokoban(Environment):
         self._level = self._from_file(task, split) if self._levels else self._generated(task, split)
         self._player, self._boxes = self._level.player, self._level.boxes
 
+    def task_count(self, split: str) -> int | None:
+        return sum(belongs_to(level.text(), split) for level in self._levels) if self._levels else None
+
     def _from_file(self, task: int, split: str) -> Level:
         assert self._levels is not None
         mine = [level for level in self._levels if belongs_to(level.text(), split)]

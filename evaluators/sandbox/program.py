@@ -72,11 +72,15 @@ class Calls:
 
 @dataclass(frozen=True)
 class UnitTests:
-    """A `unittest` file run in the program's own process. `expected`: test class -> names of its tests."""
+    """A `unittest` file run in the program's own process. `expected`: test class -> names of its tests.
+
+    `test_modules`: modules that the tests import, name -> text.
+    """
 
     source: str
     tests: str
     expected: Mapping[str, tuple[str, ...]]
+    test_modules: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     loopback: bool = True

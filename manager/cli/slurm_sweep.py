@@ -27,6 +27,8 @@ def submit(store: Store, sweep: Sweep, backend: SlurmBackend) -> int:
         console.print(
             f"{len(backend.left_out)} jobs are not submitted yet: {bound}; run the same command again later"
         )
+    if result.budget:
+        console.print(result.budget.text())
     if result.unknown:
         console.print(f"{len(result.unknown)} jobs were left alone: {result.unknown[0].why}")
     ids = [entry.job.id for entry in sweep.jobs]

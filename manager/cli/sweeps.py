@@ -37,7 +37,8 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a sweep would run, what is done already, and what it costs. Changes nothing."""
-    from manager.cost import gpu_hours
+    from manager.cost import Estimator
+    from manager.history import read_history
     from manager.observe import all_facts
 
     sweep_ = load(file, overrides)
@@ -45,7 +46,8 @@ def plan(
     here = Store(store.resolve())
     facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
     todo = actions(sweep_, facts)
-    cost = gpu_hours([action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)])
+    estimator = Estimator({entry.job.id: entry.job for entry in sweep_.jobs}, read_history(here))
+    cost = estimator.total([action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)])
     if as_json:
         print_json({"name": sweep_.name, "gpu_hours": cost.to_json(), "jobs": [_action_json(each) for each in todo]})
         return
@@ -82,18 +84,27 @@ def sweep(
     store: StoreOption = DEFAULT_STORE,
     cluster: ClusterOption = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
+    canary: Annotated[
+        bool | None,
+        typer.Option(
+            "--canary/--no-canary",
+            help="On a cluster: one job of each array first, the others after its first step (default above 20 jobs).",
+        ),
+    ] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
     sweep_ = load(file, overrides)
-    raise typer.Exit(run_sweep(Store.open(store, create=True), sweep_, cluster, slots))
+    raise typer.Exit(run_sweep(Store.open(store, create=True), sweep_, cluster, slots, canary))
 
 
-def run_sweep(store: Store, sweep: Sweep, cluster: str | None, slots: int | None) -> int:
+def run_sweep(
+    store: Store, sweep: Sweep, cluster: str | None, slots: int | None, canary: bool | None = None
+) -> int:
     """Run what is missing where the sweep belongs; returns the exit status."""
     from manager.backends import choose
     from manager.cluster.local import LocalBackend
 
-    backend = choose(store, sweep, cluster, slots)
+    backend = choose(store, sweep, cluster, slots, canary)
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 

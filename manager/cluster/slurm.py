@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from manager.cluster.backend import Phase, SchedulerView, Submission
+from manager.cluster.backend import HELD_BACK, Phase, SchedulerView, Submission
 from manager.cluster.slurm_arrays import (
     Chunk,
     ParentTask,
@@ -50,6 +50,8 @@ APPEAR_S = 6.0
 # Above this number of jobs the steps are left out of sacct's answer, and with them a step's OUT_OF_MEMORY.
 MAX_JOBS_WITH_STEPS = 500
 SCRIPT = "submission.sh"
+# Above this number of jobs the first of each array has to make its first step before the others start.
+CANARY_ABOVE = 20
 # A manager that submits thousands of jobs to a slow controller holds the lock for minutes.
 LOCK_WAIT_S = 600.0
 
@@ -59,10 +61,11 @@ class SlurmBackend:
 
     name = "slurm"
 
-    def __init__(self, store: Store, site: Site, sweep: str = "sweep") -> None:
+    def __init__(self, store: Store, site: Site, sweep: str = "sweep", canary: bool | None = None) -> None:
         self._store = store
         self._site = site
         self._sweep = sweep
+        self._canary = canary  # None: by the number of jobs
         self.left_out: tuple[SweepJob, ...] = ()  # of the last submit: the queue had no room for them
         self.limits: Limits | None = None
 
@@ -80,9 +83,12 @@ class SlurmBackend:
         queue = self._queue(records)
         accounting: Rows | str = "not asked"
         if not isinstance(queue, str):
-            gone = unlisted(records, [each for each in ids if not self._store.run(each).is_done()], queue)
+            gone = unlisted(records, ids, queue, self._is_done)
             accounting = self._accounting(gone) if gone else {}
         return views(records, ids, Evidence(self._now(), queue, accounting, self._site.settle_s))
+
+    def _is_done(self, job_id: str) -> bool:
+        return self._store.run(job_id).is_done()
 
     def _queue(self, records: Sequence[Record]) -> Rows | str:
         tokens = {record.token for record in records}
@@ -138,9 +144,10 @@ class SlurmBackend:
             chosen = {entry.job.id for entry in fitting}
             self.left_out = tuple(entry for entry in todo if entry.job.id not in chosen)
             chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel)
-            return self._submit_chunks(chunks, arrays=limits.max_array > 0)
+            canary = len(fitting) > CANARY_ABOVE if self._canary is None else self._canary
+            return self._submit_chunks(chunks, arrays=limits.max_array > 0, canary=canary)
 
-    def _submit_chunks(self, chunks: Sequence[Chunk], *, arrays: bool) -> list[Submission]:
+    def _submit_chunks(self, chunks: Sequence[Chunk], *, arrays: bool, canary: bool) -> list[Submission]:
         code = take_snapshot(self._store.root)
         array_ids: dict[int, str] = {}
         result = []
@@ -148,24 +155,25 @@ class SlurmBackend:
             if array_ids:
                 time.sleep(self._site.sbatch_interval_s)
             dependency = dependency_text(chunk.dependencies, array_ids, arrays=arrays)
-            submission = self._submit_chunk(chunk, code, dependency, arrays=arrays)
+            first = canary and arrays and len(chunk.tasks) > 1
+            submission = self._submit_chunk(chunk, code, dependency, arrays=arrays, canary=first)
             array_ids[chunk.number] = submission.scheduler_id
             result.append(submission)
         return result
 
     def _submit_chunk(
-        self, chunk: Chunk, code: Path, dependency: str | None, *, arrays: bool
+        self, chunk: Chunk, code: Path, dependency: str | None, *, arrays: bool, canary: bool
     ) -> Submission:
         token = new_token()
         folder = self._store.submission_dir(token)
         folder.mkdir(parents=True)
-        request = self._request(token, folder, chunk, code, dependency, arrays=arrays)
+        request = self._request(token, folder, chunk, code, dependency, arrays=arrays, canary=canary)
         text = script(request, self._site)
         (folder / SCRIPT).write_text(text, encoding="utf-8")
         write_work(folder, self._store.root, token)
         tasks = {index: entry.job.id for index, entry in chunk.tasks.items()}
         name = job_name(self._sweep, chunk.stage, token)
-        extra = {"sweep": self._sweep, "code": code.name, "dependency": dependency}
+        extra = {"sweep": self._sweep, "code": code.name, "dependency": dependency, "canary": canary}
         write_intent(
             self._store, token, name=name, site=self._site.name, stage=chunk.stage, tasks=tasks, extra=extra
         )
@@ -174,8 +182,17 @@ class SlurmBackend:
         return Submission(token, array_id, tuple(tasks.values()))
 
     def _request(
-        self, token: str, folder: Path, chunk: Chunk, code: Path, dependency: str | None, *, arrays: bool
+        self,
+        token: str,
+        folder: Path,
+        chunk: Chunk,
+        code: Path,
+        dependency: str | None,
+        *,
+        arrays: bool,
+        canary: bool,
     ) -> ScriptRequest:
+        array = chunk.one_first if canary else chunk.array
         return ScriptRequest(
             token=token,
             sweep=self._sweep,
@@ -183,7 +200,8 @@ class SlurmBackend:
             resources=chunk.resources,
             folder=folder,
             code=code,
-            array=chunk.array if arrays else None,
+            array=array if arrays else None,
+            release=(chunk.throttle or 0) if canary else None,
             dependency=dependency,
             exclude=tuple(bad_nodes(self._store.root)),
         )
@@ -256,14 +274,14 @@ class SlurmBackend:
                 write_submitted(self._store, record.token, found[record.token], adopted=True)
 
     def _drop_stuck(self, entries: Sequence[SweepJob], seen: Mapping[str, SchedulerView]) -> None:
-        """Take jobs out of the queue whose parents failed: they would wait there for ever."""
+        """Take jobs out of the queue that would wait there for ever: a parent, or the first of them, failed."""
         stuck = [
             seen[entry.job.id].scheduler_id
             for entry in entries
-            if entry.job.id in seen and seen[entry.job.id].reason == NEVER
+            if entry.job.id in seen and seen[entry.job.id].reason in (NEVER, HELD_BACK)
         ]
         if stuck:
-            call(["scancel", *stuck], timeout_s=self._site.timeout_s)
+            call(["scancel", *compact_ids(stuck)], timeout_s=self._site.timeout_s)
 
     def _read_limits(self) -> Limits:
         try:
@@ -326,14 +344,16 @@ class SlurmBackend:
         limits = self._read_limits()
         chunks = plan_arrays(entries, live, limits.max_array, self._site.max_parallel)
         names = {chunk.number: f"ID{chunk.number + 1}" for chunk in chunks}
+        arrays = limits.max_array > 0
+        canary = len(entries) > CANARY_ABOVE if self._canary is None else self._canary
         code = self._store.root / "code" / "SNAPSHOT"
         result = []
         for chunk in chunks:
             token = f"TOKEN{chunk.number + 1}"
-            dependency = dependency_text(chunk.dependencies, names, arrays=limits.max_array > 0)
-            request = self._request(
-                token, self._store.submission_dir(token), chunk, code, dependency, arrays=limits.max_array > 0
-            )
+            dependency = dependency_text(chunk.dependencies, names, arrays=arrays)
+            first = canary and arrays and len(chunk.tasks) > 1
+            folder = self._store.submission_dir(token)
+            request = self._request(token, folder, chunk, code, dependency, arrays=arrays, canary=first)
             result.append(script(request, self._site))
         return result
 

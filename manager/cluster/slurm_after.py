@@ -22,7 +22,9 @@ from manager.remedy import apply, explain, log_tail
 from manager.store import Attempt, RunDirectory, Store
 
 # What the script is told by the exit status. A bug's status, 1, leaves the job alone.
-REQUEUE, LEAVE, REQUEUE_ELSEWHERE = 0, 3, 4
+REQUEUE, LEAVE, REQUEUE_ELSEWHERE, HOLD_ARRAY = 0, 3, 4, 5
+# In the submission's folder: its jobs are held because the first one failed before its first step.
+HELD = "held.json"
 # Signals that ask a job to save itself and stop: a time limit, a preemption.
 STOP_SIGNALS = frozenset({"SIGUSR2", "SIGUSR1", "SIGTERM"})
 # A job that dies before it could claim its run directory leaves no attempt to count.
@@ -148,11 +150,23 @@ def _is_mine(attempt: Attempt, token: str, restarts: int) -> bool:
     )
 
 
+def _is_a_failure(store: Store, token: str) -> bool:
+    """Whether this job failed by itself: one that was cancelled or waits for a parent says nothing of others."""
+    directory = store.run(ArrayWork(str(store.root), token).job_id(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
+    last = directory.last_attempt()
+    return last is None or last.outcome == "failed"
+
+
 def main() -> None:
     """`python -m manager.cluster.slurm_after STORE TOKEN EXIT_CODE`, with `scontrol show job` as input."""
     store, token, code = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     verdict, why = last_words(store, token, code, sys.stdin.read())
-    print(f"after the job: {'not requeued' if verdict == LEAVE else 'requeued'}: {why}", flush=True)
+    work = ArrayWork(str(store.root), token)
+    if verdict == LEAVE and work.intent().get("canary") and _is_a_failure(store, token) and not work.reached.exists():
+        write_json(work.folder / HELD, {"why": why})
+        verdict, why = HOLD_ARRAY, f"{why}; it was the first of its array, whose other jobs are held"
+    again = verdict in (REQUEUE, REQUEUE_ELSEWHERE)
+    print(f"after the job: {'requeued' if again else 'not requeued'}: {why}", flush=True)
     sys.exit(verdict)
 
 

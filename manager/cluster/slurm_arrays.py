@@ -58,6 +58,11 @@ class Chunk:
         text = index_text(sorted(self.tasks))
         return f"{text}%{self.throttle}" if self.throttle and self.throttle < len(self.tasks) else text
 
+    @property
+    def one_first(self) -> str:
+        """The text of --array with one job at a time, until it is seen that the first one works."""
+        return f"{index_text(sorted(self.tasks))}%1"
+
 
 def index_text(indexes: Sequence[int]) -> str:
     """Sorted indexes as Slurm writes them: `0-3,7`."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.atomic import read_json, sync_directory, write_json
+from manager.cluster.slurm_after import HELD
 from manager.cluster.slurm_command import user_name
 from manager.cluster.slurm_query import TOKEN
 from manager.liveness import identify, is_alive
@@ -35,6 +36,7 @@ class Record:
     created: float  # by the file server's clock
     array_id: str | None  # None: the call was cut off before its answer was written down
     submitter: Mapping[str, Any]  # the process that made the call
+    held: bool = False  # its first job failed before its first step, and the batch script held the others
 
     def scheduler_id(self, index: int) -> str:
         return f"{self.array_id}_{index}" if self.array_id else ""
@@ -123,6 +125,7 @@ def _read(store: Store, token: str) -> Record | None:
         created=created,
         array_id=submitted["scheduler_id"] if submitted else None,
         submitter=intent["submitter"],
+        held=bool(intent.get("canary")) and (folder / HELD).exists(),
     )
 
 

@@ -16,13 +16,14 @@ from typing import Any
 from submitit.core.utils import DelayedSubmission
 from submitit.slurm import slurm as submitit_slurm
 
-from manager.cluster.slurm_after import REQUEUE, REQUEUE_ELSEWHERE
+from manager.cluster.slurm_after import HOLD_ARRAY, REQUEUE, REQUEUE_ELSEWHERE
 from manager.cluster.slurm_site import Container, Site
 from manager.cluster.slurm_task import ArrayWork
 from manager.errors import UserError
 from manager.job import Resources
 
 WORK_PICKLE = "work.pkl"
+CANARY_POLL_S = 3
 # Room for what Slurm shows of a name; the token, which is the identity, is always whole.
 NAME_LENGTH = 60
 
@@ -40,7 +41,7 @@ class ScriptRequest:
     array: str | None  # None: this cluster has no arrays
     dependency: str | None = None
     exclude: tuple[str, ...] = ()  # nodes that failed before
-    held: bool = False
+    release: int | None = None  # the array runs one job at a time until one reached its first step; then so many
 
 
 def job_name(sweep: str, stage: str, token: str) -> str:
@@ -108,8 +109,6 @@ def _parameters(request: ScriptRequest, site: Site) -> dict[str, Any]:
     if request.dependency is not None:
         # Where the site allows it Slurm itself removes what can never start; nothing relies on it.
         options.setdefault("kill-on-invalid-dep", "yes")
-    if request.held:
-        options["hold"] = True
     parameters["additional_parameters"] = options
     parameters["srun_args"] = _srun_arguments(cpus, request, site.container) + own_srun
     parameters["setup"] = _setup(request, site) + own_setup
@@ -161,6 +160,8 @@ def _setup(request: ScriptRequest, site: Site) -> list[str]:
         # Left behind by an attempt that was killed while it wrote; submitit would refuse to go on.
         f"rm -f {folder}/{job}_*_result.pkl.save_tmp",
     ]
+    if request.release is not None:
+        lines += _canary(folder, request.release)
     lines += list(site.setup)
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(site.env.items())]
     if site.scratch:
@@ -169,27 +170,36 @@ def _setup(request: ScriptRequest, site: Site) -> list[str]:
     return lines
 
 
+def _canary(folder: str, release: int) -> list[str]:
+    """Beside the first job: let the others start once it has made its first step (0: all that fit)."""
+    update = f"scontrol update jobid=$SLURM_ARRAY_JOB_ID arraytaskthrottle={release}"
+    wait = f"until [ -e {folder}/first-step ]; do sleep {CANARY_POLL_S}; done"
+    return [f"[ -e {folder}/released ] || ({wait}; {update} && touch {folder}/released) >/dev/null 2>&1 &"]
+
+
 def _teardown(request: ScriptRequest, site: Site) -> list[str]:
     """Shell lines after srun: the end is recorded where the tasks could not, and the job is requeued or not.
 
     The exit code stays that of the tasks: what depends on this job goes by it.
     """
     store, token = shlex.quote(str(request.folder.parents[1])), request.token
+    hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || scontrol hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
     avoid = ",".join([*filter(None, [site.exclude, *request.exclude]), "$SLURMD_NODENAME"])
     after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
     return [
         "code=$?",
         "[ $code -eq 0 ] && exit 0",
-        "for pause in 1 5 10 20 40 0; do",
+        "for pause in 1 3 9 0; do",
         "  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause",
         "done",
         f'printf %s "$told" | {after}; verdict=$?',
         f"if [ $verdict -eq {REQUEUE} ] || [ $verdict -eq {REQUEUE_ELSEWHERE} ]; then",
-        "  for pause in 1 5 10 20 40 0; do",
+        "  for pause in 1 3 9 0; do",
         "    scontrol requeue $SLURM_JOB_ID && break; sleep $pause",
         "  done",
         f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid=$SLURM_JOB_ID excnodelist={avoid}",
         "fi",
+        *hold,
         "exit $code",
     ]
 

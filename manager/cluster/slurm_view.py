@@ -6,10 +6,10 @@ never failed; a job in several submissions is where it may still act.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from manager.cluster.backend import Phase, SchedulerView
+from manager.cluster.backend import HELD_BACK, Phase, SchedulerView
 from manager.cluster.slurm_query import NEVER, REST, Row, Rows
 from manager.cluster.slurm_record import Record, submissions_of
 
@@ -32,15 +32,17 @@ def find_row(rows: Rows, token: str, index: int) -> Row | None:
 
 
 def unlisted(
-    records: Sequence[Record], ids: Collection[str], queue: Rows
+    records: Sequence[Record], ids: Collection[str], queue: Rows, is_done: Callable[[str], bool]
 ) -> list[Record]:
-    """The newest submissions of jobs that squeue does not list any more: accounting is asked about them."""
+    """The newest submissions of unfinished jobs that squeue does not list any more: accounting is asked
+    about them."""
     result: dict[str, Record] = {}
-    for submissions in submissions_of(records, ids).values():
+    for job_id, submissions in submissions_of(records, ids).items():
         if any(find_row(queue, record.token, index) for record, index in submissions):
             continue
         record, _ = submissions[-1]
-        result[record.token] = record
+        if record.token not in result and not is_done(job_id):
+            result[record.token] = record
     return list(result.values())
 
 
@@ -77,6 +79,8 @@ def _listed(record: Record, index: int, row: Row) -> SchedulerView:
     if row.never_starts:
         # It stays in the queue for ever on some sites, but it is over: its parent failed.
         return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=NEVER)
+    if record.held and row.phase is Phase.QUEUED:
+        return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=HELD_BACK)
     reason = row.reason if row.phase is Phase.QUEUED else ("" if row.state == "RUNNING" else row.state)
     since = row.ended if row.phase is Phase.ENDED else row.started
     return SchedulerView(row.phase, record.token, scheduler_id, reason=reason, node=row.node, since=since)

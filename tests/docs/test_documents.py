@@ -18,6 +18,7 @@ import yaml
 
 from experiments import catalog
 from manager.cluster.slurm_site import load_site
+from manager.job import Job, Kind
 from manager.store import Store
 from manager.sweep import load_sweep
 from tests.docs.blocks import DOCUMENTS, ROOT, Block, blocks
@@ -33,7 +34,7 @@ def identify(block: Block) -> str:
     return block.place
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=identify)
+@pytest.mark.parametrize("block", list(blocks("yaml")), ids=identify)
 def test_yaml_blocks_are_valid(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = yaml.safe_load(block.text)
     if "clusters" in content:
@@ -53,7 +54,9 @@ def test_yaml_blocks_are_valid(block: Block, tmp_path: Path, monkeypatch: pytest
     assert load_sweep(path, catalog=catalog.load(), environ=os.environ).jobs
 
 
-COMMANDS = [pytest.param(command, id=f"{block.place} {command}") for block in blocks("sh") for command in block.commands]
+COMMANDS = [
+    pytest.param(command, id=f"{block.place} {command}") for block in blocks("sh") for command in block.commands
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -97,7 +100,9 @@ def known(words: list[str], small: SmallSweep) -> list[str]:
     ids = store.job_ids()
     names = {"JOB": ids[0], "A": ids[0], "B": ids[1], "SWEEP": "quickstart"}
     shipped = {path.stem for path in (ROOT / "sweeps").rglob("*.yaml")}
-    return [names.get(word, "quickstart" if word in shipped else word) for word in words if word not in ("-f", "--follow")]
+    return [
+        names.get(word, "quickstart" if word in shipped else word) for word in words if word not in ("-f", "--follow")
+    ]
 
 
 def check_by_help(command: str, rest: list[str], small: SmallSweep) -> None:
@@ -143,3 +148,35 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+PYTHON = [pytest.param(block, id=block.place) for block in blocks("python")]
+
+
+@pytest.mark.parametrize("block", PYTHON)
+def test_python_blocks_run_and_keep_their_promises(block: Block, small_sweep: SmallSweep) -> None:
+    """Each is executed; a benchmark's gold answers score 1 and its wrong ones 0, a trainer ends by itself."""
+    space: dict[str, object] = {"STORE": str(small_sweep.store), "__name__": "block"}
+    exec(compile(block.text, block.place, "exec"), space)
+    benchmark = space.get("BENCHMARK")
+    if benchmark is not None:
+        items = list(benchmark.items("test", None))  # type: ignore[attr-defined]
+        assert items
+        for item in items:
+            assert benchmark.score(item, benchmark.gold(item)).value == 1.0  # type: ignore[attr-defined]
+            assert benchmark.score(item, benchmark.wrong(item, 0)).value == 0.0  # type: ignore[attr-defined]
+
+
+def test_the_trainer_of_the_documents_runs_under_the_worker(tmp_path: Path) -> None:
+    text = next(block.text for block in blocks("python") if "def main(run: Run)" in block.text)
+    (tmp_path / "documented_trainer.py").write_text(text, encoding="utf-8")
+    run = Store.open(tmp_path / "store", create=True).add_job(Job(Kind.RL, {"steps": 4}))
+    subprocess.run(
+        [sys.executable, "-m", "manager.worker", str(run.path)],
+        cwd=ROOT,
+        env={**os.environ, "MANAGER_KINDS": "rl=documented_trainer", "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        check=True,
+    )
+    result = run.result()
+    assert result is not None
+    assert result["last_step"] == 4

@@ -103,8 +103,9 @@ def test_an_expression_that_was_cut_off_stands_for_the_tasks_not_listed() -> Non
 def test_accounting_is_asked_only_about_what_squeue_does_not_list() -> None:
     records = [record(OLD, {0: "a"}), record(NEW, {3: "b"}, created=200.0)]
     queue = rows(row(OLD, 0, Phase.RUNNING, "RUNNING"))
-    assert [each.token for each in unlisted(records, {"a", "b"}, queue)] == [NEW]
-    assert unlisted(records, {"a"}, queue) == []
+    assert [each.token for each in unlisted(records, {"a", "b"}, queue, lambda _: False)] == [NEW]
+    assert unlisted(records, {"a", "b"}, queue, {"b": True}.__getitem__) == [], "what has its result needs no witness"
+    assert unlisted(records, {"a"}, queue, lambda _: False) == []
 
 
 def test_only_parents_in_the_queue_are_named() -> None:

@@ -74,7 +74,7 @@ def test_a_drain_sends_while_the_job_runs_and_ends_after_its_parent(
     parent.wait()
     assert drain.wait(timeout=DEADLINE_S) == 0
     back = back_of(study)
-    assert back.points(back.run(stage="train", domain="math")) == expected(1, 30)
+    assert back.points(back.run(stage="train", domain="math"), "train/") == expected(1, 30)
 
 
 def test_told_to_end_it_sends_the_rest_first(study: Study, started: list[subprocess.Popen[str]]) -> None:
@@ -103,7 +103,7 @@ def test_killed_it_leaves_no_lock_and_nothing_twice(
     drain.wait()
     end(run, last_step=100)
     back = back_of(study)
-    assert back.points(back.run(stage="train", domain="math")) == expected(1, 100)
+    assert back.points(back.run(stage="train", domain="math"), "train/") == expected(1, 100)
 
 
 def test_a_jobs_own_drain_and_the_sweeps_share_the_work(
@@ -126,7 +126,7 @@ def test_a_jobs_own_drain_and_the_sweeps_share_the_work(
         assert process.wait(timeout=DEADLINE_S) == 0
     back = back_of(study)
     trained = back.run(stage="train", domain="math")
-    assert back.points(trained) == expected(1, 40)
+    assert back.points(trained, "train/") == expected(1, 40)
     assert trained.data.tags["mlflow.parentRunId"] == back.run(kind="stage", stage="train").info.run_id
 
 
@@ -151,4 +151,4 @@ def test_a_drain_survives_a_deleted_database(study: Study, started: list[subproc
     drain.send_signal(signal.SIGTERM)
     assert drain.wait(timeout=DEADLINE_S) == 0
     back = back_of(study)
-    assert back.points(back.run(stage="train", domain="math")) == expected(1, 20)
+    assert back.points(back.run(stage="train", domain="math"), "train/") == expected(1, 20)

@@ -21,6 +21,10 @@ CALLS = (
     "send_points",
     "send_params",
     "send_tags",
+    "send_datasets",
+    "create_model",
+    "delete_model",
+    "link_models",
 )
 
 

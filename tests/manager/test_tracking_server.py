@@ -86,7 +86,7 @@ def go_through(study: Study, uri: str, fault: Callable[[Run], None]) -> tuple[Re
     result = sync(study.store, "study", tracking_uri=uri)
     assert result.error is None
     back = ReadBack.of(result, uri)
-    points = back.points(back.run(stage="train", domain="math"))
+    points = back.points(back.run(stage="train", domain="math"), "train/")
     assert points == expected(1, 300, metrics=METRICS)
     return back, sum(points.values())
 

@@ -9,15 +9,23 @@ import pytest
 
 from manager.atomic import read_json
 from manager.cluster.backend import Phase
-from manager.job import Resources, State
+from manager.cluster.slurm import SlurmBackend
+from manager.cluster.slurm_site import Site
+from manager.job import Resources, State, Sweep
 from manager.observe import all_facts
 from manager.plan import states
 from manager.remedy import bad_nodes
+from manager.status import collect
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
 from tests.slurm.cluster import Cluster, assert_done, backend, steps_done, toy, toy_sweep, wait_for
 
 pytestmark = pytest.mark.slurm
+
+
+def canary(store: Store, sweep: Sweep):  # type: ignore[no-untyped-def]
+    here = SlurmBackend(store, Site(settle_s=2.0, timeout_s=30.0, time_min=5, memory_gb=0.5), sweep.name, canary=True)
+    return submit_missing(store, sweep, here)
 
 
 def one(store: Store, name: str = "one", resources: Resources | None = None, **config: object):  # type: ignore[no-untyped-def]
@@ -58,6 +66,7 @@ def test_a_killed_task_is_recorded_and_goes_on_without_any_manager(cluster: Clus
     assert submit_missing(store, sweep, backend(store)).submissions == ()
 
 
+@pytest.mark.slow
 def test_out_of_gpu_memory_halves_the_micro_batch_until_it_fits(cluster: Cluster, store: Store) -> None:
     sweep, run, _ = one(store, fits=2)
     before = run.job()
@@ -107,7 +116,7 @@ def test_status_without_accounting_says_what_it_cannot_know(
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
     fake.chmod(0o755)
-    sweep, run, array_id = one(store, steps=100, step_s=0.5)
+    _, run, array_id = one(store, steps=100, step_s=0.5)
     monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
     wait_for(lambda: backend(store).observe([run.id])[run.id].phase is Phase.RUNNING, "it runs")
     cluster.command("scancel", array_id)
@@ -163,3 +172,38 @@ def test_an_error_of_the_users_own_is_not_retried(cluster: Cluster, store: Store
     assert ends(run) == [("failed", "exception")]
     assert submit_missing(store, sweep, backend(store)).submissions == ()
     assert read_json(run.path / "changes.json") is None
+
+
+@pytest.mark.slow
+def test_the_first_job_of_an_array_makes_a_step_before_the_others_start(cluster: Cluster, store: Store) -> None:
+    sweep = toy_sweep("canary", ("train", [toy(n, steps=8, step_s=0.5, first_s=4.0) for n in range(4)]))
+    canary(store, sweep)
+    runs = [store.run(entry.job.id) for entry in sweep.jobs]
+    wait_for(lambda: runs[0].attempts(), "the first has begun")
+    assert not any(run.attempts() for run in runs[1:])
+    assert_done(store, sweep)
+    first_step = [each["time"] for each in runs[0].journal() if each.get("step") == 1]
+    others = [run.attempts()[0].record["started"] for run in runs[1:]]
+    assert min(others) > first_step[0]
+    ends_of_first = runs[0].attempts()[0].end or {}
+    assert min(others) < ends_of_first["finished"] + 4, "they did not wait for its end"
+    begins = sorted(others)
+    assert begins[-1] - begins[0] < 4.0, "the others run side by side"
+
+
+@pytest.mark.slow
+def test_when_the_first_job_fails_the_others_are_held_and_told(cluster: Cluster, store: Store) -> None:
+    jobs = [toy(n, fault="raise", fault_step=1, fault_attempts=99) for n in range(4)]
+    sweep = toy_sweep("held", ("train", jobs))
+    canary(store, sweep)
+    wait_for(lambda: "JobHeld" in cluster.command("squeue", "--me", "--noheader", "--format=%r"), "they are held")
+    assert [len(store.run(job.id).attempts()) for job in jobs] == [1, 0, 0, 0]
+    views = backend(store, "held").observe([job.id for job in jobs])
+    assert {view.reason for view in views.values()} == {"FAILED", "held: the first job of its array failed"}
+    status = collect(store, sweep, all_facts(store, [job.id for job in jobs], views))
+    assert [row.cause for row in status.problems] == ["exception", "held", "held", "held"]
+    # Once more: the failed one is left alone, the held ones are submitted anew, again one first.
+    again = canary(store, sweep)
+    assert again.submitted == 3
+    wait_for(lambda: len(store.run(jobs[1].id).attempts()) == 1, "the second is now the first")
+    assert not store.run(jobs[3].id).attempts()

@@ -12,9 +12,30 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from manager.run import Failed, Run, Stopped
 from manager.store import Store
+
+
+def keep_logits(folder: Path) -> None:
+    """After the training, the trained model itself (not what was exported) answers a probe."""
+    import torch
+
+    from trainers import training
+
+    train = training.train
+
+    def train_and_ask(trainer: Any, *args: Any) -> Any:
+        summary = train(trainer, *args)
+        ids = torch.arange(5, 45).reshape(2, 20)
+        with torch.no_grad():
+            trainer.model_wrapped.eval()
+            logits = trainer.model_wrapped(input_ids=ids).logits
+        torch.save({"ids": ids, "logits": logits}, folder / "logits.pt")
+        return summary
+
+    training.train = train_and_ask
 
 
 def main() -> None:
@@ -26,6 +47,8 @@ def main() -> None:
     run = Run(directory, directory.job(), folder, rank=rank, local_rank=rank, world_size=world_size)
     signal.signal(signal.SIGTERM, lambda *_: run.request_stop("signal"))
     module = importlib.import_module("trainers.sft" if run.job.kind == "sft" else "trainers.grpo")
+    if os.environ.get("TEST_LOGITS"):
+        keep_logits(folder)
     try:
         out = {"outcome": "done", **module.main(run)}
         if rank == 0:

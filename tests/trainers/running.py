@@ -75,7 +75,15 @@ class Attempt:
         return [json.loads(line) for line in lines]
 
     def metrics(self) -> dict[int, dict[str, float]]:
-        return {record["step"]: record["values"] for record in self.records() if record["type"] == "metrics"}
+        """All values of each step, whichever records they came in."""
+        found: dict[int, dict[str, float]] = {}
+        for record in self.records():
+            if record["type"] == "metrics":
+                found.setdefault(record["step"], {}).update(record["values"])
+        return found
+
+    def curve(self, name: str) -> dict[int, float]:
+        return {step: values[name] for step, values in self.metrics().items() if name in values}
 
     def events(self) -> dict[str, dict[str, Any]]:
         return {record["name"]: record for record in self.records() if record["type"] == "event"}
@@ -98,8 +106,8 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(directory: RunDirectory, name: str = "0001", world_size: int = 1) -> Attempt:
-    """Start every rank of the job, as the worker would."""
+def start(directory: RunDirectory, name: str = "0001", world_size: int = 1, *, logits: bool = False) -> Attempt:
+    """Start every rank of the job, as the worker would; with `logits`, rank 0 keeps the trainer's at the end."""
     folder = directory.path / "attempts" / name
     folder.mkdir(parents=True)
     shared = {
@@ -111,6 +119,8 @@ def start(directory: RunDirectory, name: str = "0001", world_size: int = 1) -> A
         "DS_ACCELERATOR": "cpu",
     }
     root = Path(__file__).parents[2]
+    if logits:
+        shared["TEST_LOGITS"] = "1"
     ranks = []
     for rank in range(world_size):
         environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(root)}

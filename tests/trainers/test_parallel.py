@@ -50,3 +50,15 @@ def test_asking_one_process_to_stop_stops_both_after_a_save(root: Path, model: d
     attempt.ranks[1].terminate()
     assert attempt.wait()["outcome"] == attempt.out(1)["outcome"] == "interrupted"
     assert checkpoints.newest(directory.path / "checkpoints").step == max(attempt.metrics())
+
+
+@pytest.mark.slow
+def test_a_state_without_zero_goes_on_with_another_number_of_processes(root: Path, model: dict[str, str]) -> None:
+    from tests.trainers.test_resume import kill
+
+    directory = running.add(root, "rl", running.rl_config(model))
+    kill(running.start(directory), 5)
+    resumed = running.start(directory, "0002", world_size=2)
+    assert resumed.wait()["outcome"] == "done"
+    assert resumed.events()["world_size_changed"]["saved"] == 1
+    assert min(resumed.metrics()) == resumed.events()["resumed"]["step"] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,6 @@ from evaluators import benchmarks
 from evaluators.benchmark import Item, Outcome, Score
 from manager.run import Failed
 from trainers import rewards, scoring
-from trainers.data import item_to_json
 
 END = 7
 MATH = benchmarks.get("mini_math")
@@ -99,7 +99,7 @@ def test_several_parts_judge_a_batch_once_and_tell_what_each_completion_was():
     completions = [[{"role": "assistant", "content": text}] for text in (MATH.gold(ITEM), MATH.wrong(ITEM, 0), "", "")]
     columns = {
         "completion_ids": [[1, END], [2, END], [END], [3, 3]],
-        "item": [item_to_json(ITEM)] * 4,
+        "item": [pickle.dumps(ITEM)] * 4,
         "benchmark": ["mini_math"] * 4,
         "domain": ["math"] * 4,
         "trainer_state": SimpleNamespace(global_step=0),

@@ -159,13 +159,23 @@ def _run_one(unittest: Any, kind: Any, name: str) -> tuple[bool, str, str]:
     return True, "", "passed"
 
 
-def main(source: bytes, tests: str, test_class: dict[str, list[str]], secret: str) -> int:
-    """Run program and tests; the report goes to descriptor 3. `test_class`: class -> its test methods."""
+def _load_test_modules(texts: dict[str, str]) -> None:
+    """Modules that the tests import, ready before the program could put others in their place."""
+    for name, text in texts.items():
+        module = types.ModuleType(name)
+        sys.modules[name] = module
+        exec(compile(text, f"tests.py/{name}.py", "exec", dont_inherit=True), module.__dict__)
+
+
+def main(source: bytes, header: dict[str, Any], secret: str) -> int:
+    """Run program and tests; the report goes to descriptor 3."""
     forget_harness()
     open_standard_streams()
     report = _reporter(secret)
     del secret
     sys.argv = ["program.py"]
+    sys.path.insert(0, os.getcwd())  # files that came with the program
+    _load_test_modules(header["test_modules"])
     _watch()
     try:
         module, text = new_main(source, "__test__", "solution.py")
@@ -177,7 +187,7 @@ def main(source: bytes, tests: str, test_class: dict[str, list[str]], secret: st
         report({"kind": _kind(error), "detail": f"{type(error).__name__}: {error}"[:2000]})
         return 1
     sys.modules["__main__"] = module
-    verdict = _run_all(module, tests, test_class)
+    verdict = _run_all(module, header["tests"], header["test_class"])
     sys.stdout.flush()
     report(verdict)
     return 0

@@ -300,7 +300,7 @@ def _unit_tests(run: _Run, source: bytes, stdin: bytes) -> int:
     report = run.pipe("report", _REPORT_BYTES)
     secret = os.urandom(16).hex()
     main = run.start(
-        lambda: run_tests.main(source, run.header["tests"], run.header["test_class"], secret),
+        lambda: run_tests.main(source, run.header, secret),
         _input(stdin),
         report,
     )
