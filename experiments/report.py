@@ -25,7 +25,7 @@ from experiments.methods import methods
 from experiments.outcomes import Source, make_source, source, table
 from experiments.tables import to_html, to_latex
 from experiments.transfer import Settings
-from experiments.versions import software
+from experiments.versions import by_use, mixed_code, software
 from manager.atomic import write_json, write_text
 from manager.job import Kind
 from manager.store import Store
@@ -179,7 +179,7 @@ def _page(
             to_html(analysis.tables["data"], [str(c) for c in analysis.tables["data"] if c != "condition"]),
         ),
         _section("Methods", "".join(f"<p>{html.escape(p)}</p>" for p in methods(analysis.study, analysis.settings))),
-        _section("Software", to_html(versions, list(versions.columns))),
+        _section("Software", _software(versions)),
     ]
     if made.text:
         body.append(
@@ -197,6 +197,12 @@ def _page(
         facts=_facts(analysis),
         body="\n".join(body),
     )
+
+
+def _software(versions: pd.DataFrame) -> str:
+    wide, mixed = by_use(versions), mixed_code(versions)
+    notice = f'<p class="notice">{html.escape(mixed)}.</p>' if mixed else ""
+    return notice + to_html(wide, [str(c) for c in wide.columns])
 
 
 def _section(title: str, content: str) -> str:
