@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from manager import __version__
-from manager.atomic import write_json
+from manager.atomic import read_json, write_json
 from manager.job import Job
 from manager.liveness import machine
 
@@ -51,6 +51,10 @@ def job_environment(job: Job, outside: Mapping[str, str]) -> dict[str, str]:
 def code_version() -> str:
     """The commit that runs (marked when files differ from it), or the package's version."""
     root = Path(__file__).resolve().parents[1]
+    frozen = read_json(root / "code.json")
+    if frozen and frozen.get("commit"):  # a snapshot that jobs of a cluster run from
+        changed = "-dirty" if frozen["changed"] or frozen["new"] else ""
+        return f"{frozen['commit'][:12]}{changed}"
     if not (root / ".git").exists():
         return __version__
     try:
@@ -78,7 +82,13 @@ def describe() -> dict[str, Any]:
         "packages": dict(sorted(packages.items())),
         "variables": {
             name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "DS_ACCELERATOR", "WORLD_SIZE", "SLURM_JOB_NODELIST")
+            for name in (
+                "OMP_NUM_THREADS",
+                "CUDA_VISIBLE_DEVICES",
+                "DS_ACCELERATOR",
+                "WORLD_SIZE",
+                "SLURM_JOB_NODELIST",
+            )
             if name in os.environ
         },
     }

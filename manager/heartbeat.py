@@ -17,6 +17,7 @@ from typing import Any
 from manager.claim import is_newest
 from manager.liveness import is_alive
 from manager.run import Run
+from manager.watchdog import Watchdog
 
 INTERVAL_S = 2.0
 # What another rank's failure leaves this rank to notice it by itself and to end in order.
@@ -31,6 +32,7 @@ class Heartbeat:
         self._manager = manager
         self._done = threading.Event()
         self._failed_since: float | None = None
+        self._watchdog = Watchdog(run.attempt_dir, run.rank)
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Heartbeat:
@@ -43,6 +45,7 @@ class Heartbeat:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self._watchdog.close()
 
     def _loop(self) -> None:
         while not self._done.wait(INTERVAL_S):
@@ -64,6 +67,7 @@ class Heartbeat:
             run.request_stop("the manager is gone")
         if run.world_size > 1:
             self._leave_failed_group()
+        self._watchdog.check(run.last_progress())
 
     def _leave_failed_group(self) -> None:
         """A rank that waits in a collective for a failed one would wait until its timeout."""

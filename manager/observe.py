@@ -54,10 +54,11 @@ def _last_step(attempt: Attempt) -> int | None:
 
 def job_facts(run: RunDirectory, view: SchedulerView | None = None) -> JobFacts:
     """Everything that planning needs to know about one job."""
-    cancelled = run.cancelled() is not None
-    if run.is_done():
+    names = run.names()  # one question to the file server in place of one for each file
+    cancelled = "cancelled.json" in names
+    if "result.json" in names:
         return JobFacts(done=True, cancelled=cancelled, view=view)
-    attempts = run.attempts()
+    attempts = run.attempts() if "attempts" in names else []
     if not attempts:
         return JobFacts(done=False, cancelled=cancelled, view=view)
     last = attempts[-1]
@@ -84,4 +85,3 @@ def all_facts(
 ) -> dict[str, JobFacts]:
     views = views or {}
     return {job_id: job_facts(store.run(job_id), views.get(job_id)) for job_id in ids}
-

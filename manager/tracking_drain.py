@@ -179,6 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
         stop.set()
 
     signal.signal(signal.SIGTERM, told)
+    # Whoever starts this process may block the signal until here, so that none comes too early.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # Ctrl-C in the foreground goes to the manager, whose end ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)

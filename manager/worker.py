@@ -20,14 +20,17 @@ from typing import Any
 
 from manager.atomic import read_json, write_json
 from manager.claim import Claimed, Refused, claim, is_newest
+from manager.diagnose import diagnose
+from manager.drain_process import beside_job
 from manager.environment import job_environment, record_environment
 from manager.errors import UserError
 from manager.heartbeat import Heartbeat
 from manager.job import Job
 from manager.kinds import DISTRIBUTED, load_entry
 from manager.place import Place, by_hand, here
+from manager.remedy import changed
 from manager.run import Failed, Run, Stopped
-from manager.store import RunDirectory
+from manager.store import Attempt, RunDirectory
 
 # The other ranks start within a scheduler's step; rank 0's claim reaches them over the file system.
 GROUP_WAIT_S = 600.0
@@ -51,11 +54,9 @@ class Work:
         return execute(RunDirectory(Path(self.run_dir)), self.token, here(), self.manager)
 
 
-def execute(
-    directory: RunDirectory, token: str, place: Place, manager: Mapping[str, Any] | None = None
-) -> str:
+def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[str, Any] | None = None) -> str:
     """One attempt at the job; returns how it ended. Anything but done and refused raises JobEnded."""
-    job = directory.job()
+    job = changed(directory.job(), directory)
     if place.rank > 0 and job.kind.value not in DISTRIBUTED:
         return "not needed: only rank 0 works on this kind"
     attempt_dir = _join(directory, token, place)
@@ -72,7 +73,7 @@ def execute(
     )
     _set_environment(job, place, attempt_dir)
     _catch_signals(run)
-    with Heartbeat(run, manager):
+    with beside_job(run, token, place), Heartbeat(run, manager):
         end, result = _attempt(run)
         _finish(run, end, result)
     print(f"{job.kind} {directory.id}: {end['outcome']} {end.get('message', '')}".rstrip(), flush=True)
@@ -127,8 +128,7 @@ def _free_port() -> int:
 
 
 def _set_environment(job: Job, place: Place, attempt_dir: Path) -> None:
-    record = read_json(attempt_dir / "attempt.json")
-    host, port = record["master"]
+    host, port = Attempt.at(attempt_dir).record["master"]
     distributed = {
         "RANK": str(place.rank),
         "LOCAL_RANK": str(place.local_rank),
@@ -162,8 +162,9 @@ def _unmet_need(run: Run) -> str | None:
     for index, need in enumerate(run.job.needs):
         parent = run.need(index)
         model = run.config.get("model")
-        checkpoint = model.get("checkpoint") if isinstance(model, Mapping) and model.get("need") == index else None
-        if parent.is_done() or (checkpoint is not None and parent.has_model(checkpoint)):
+        if parent.is_done() or (
+            isinstance(model, Mapping) and model.get("need") == index and parent.has_model(model["checkpoint"])
+        ):
             continue
         return need
     return None
@@ -175,7 +176,8 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         need = _unmet_need(run)
         if need is not None:
             return _end("blocked", "parent", f"job {need} that this one needs has no result"), {}
-        return _end("done"), dict(load_entry(run.job.kind.value)(run))
+        result = dict(load_entry(run.job.kind.value)(run))
+        return _end("done"), result
     except Stopped as stopped:
         return _end("interrupted", run.stop_reason or "stopped", str(stopped), retryable=True), {}
     except Failed as failed:
@@ -188,15 +190,19 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         if run.stop_requested:
             # A group that is being ended fails in many ways; the cause is the request.
             return _end("interrupted", run.stop_reason, f"while stopping: {error}", retryable=True), {}
-        return (
-            _end(
-                "failed",
-                "exception",
-                f"{type(error).__name__}: {error}".splitlines()[0][:500],
-                traceback=traceback.format_exc(),
-            ),
-            {},
-        )
+        return _failure(error, traceback.format_exc()), {}
+
+
+def _failure(error: Exception, trace: str) -> dict[str, Any]:
+    """The end of an attempt by an exception: with the cause where the table of causes knows it."""
+    line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    found = diagnose(trace)
+    if found is None:
+        return _end("failed", "exception", line, traceback=trace)
+    message = f"{line} ({found.advice})"
+    return _end(
+        "failed", found.cause, message, retryable=found.retryable, remedy=found.remedy.value, traceback=trace
+    )
 
 
 def _end(outcome: str, cause: str = "", message: str = "", **details: Any) -> dict[str, Any]:
@@ -217,7 +223,8 @@ def _finish(run: Run, end: dict[str, Any], result: Mapping[str, Any]) -> None:
     if not is_newest(run.directory, number):
         raise JobEnded("a newer attempt has taken over; nothing was written")
     if end["outcome"] == "done":
-        run.directory.write_result({"outcome": "done", "attempt": number, "finished": end["finished"], **result})
+        terminal = {"outcome": "done", "attempt": number, "finished": end["finished"], **result}
+        run.directory.write_result(terminal)
     elif end["outcome"] == "failed":
         end = _blame_other_rank(run.attempt_dir, end)
     write_json(run.attempt_dir / "end.json", end, durable=True)
@@ -226,9 +233,10 @@ def _finish(run: Run, end: dict[str, Any], result: Mapping[str, Any]) -> None:
 def _blame_other_rank(attempt_dir: Path, end: dict[str, Any]) -> dict[str, Any]:
     """When another rank failed first, rank 0 only saw the connection close: tell the real cause."""
     for path in sorted(attempt_dir.glob("rank-*.failed.json")):
-        other = read_json(path)
+        other: dict[str, Any] | None = read_json(path)
         if other and other["finished"] <= end["finished"]:
-            return other | {"message": f"{path.name.removesuffix('.failed.json')}: {other['message']}"}
+            rank = path.name.removesuffix(".failed.json")
+            return other | {"message": f"{rank}: {other['message']}"}
     return end
 
 

@@ -18,6 +18,10 @@ class Phase(StrEnum):
     UNKNOWN = "unknown"  # could not be asked
 
 
+# The reason of jobs that wait for a person: the first of their array failed before its first step.
+HELD_BACK = "held: the first job of its array failed"
+
+
 @dataclass(frozen=True)
 class SchedulerView:
     """What the scheduler says about a job's newest submission."""
@@ -42,9 +46,7 @@ class Submission:
 class Backend(Protocol):
     name: str
 
-    def submit(
-        self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]
-    ) -> list[Submission]:
+    def submit(self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]) -> list[Submission]:
         """Hand the jobs over. `parents` are needed jobs that are still queued or running."""
 
     def observe(self, ids: Iterable[str]) -> Mapping[str, SchedulerView]:

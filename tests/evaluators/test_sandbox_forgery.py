@@ -1,0 +1,66 @@
+"""No answer is judged right by changing how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from evaluators.sandbox import Calls, Limits, Sandbox, UnitTests, VerdictKind
+from tests.evaluators.hostile_answers import CALLS, UNIT
+from tests.evaluators.needs_sandbox import needs_sandbox
+
+pytestmark = needs_sandbox
+_LIMITS = Limits(cpu_s=1, wall_s=1.5, memory_mb=512, processes=16, file_mb=16, open_files=64, output_kb=256)
+_RIGHT = "def f(x): return x * x"
+_FAIR = {
+    VerdictKind.FAILED_ASSERTION,
+    VerdictKind.CRASHED,
+    VerdictKind.TIME_LIMIT,
+    VerdictKind.MEMORY_LIMIT,
+    VerdictKind.FORBIDDEN,
+    VerdictKind.MISSING_PACKAGE,
+}
+_UNIT_FILE = """
+import unittest
+class TestF(unittest.TestCase):
+    def test_f(self):
+        self.assertEqual(f(2), 4)
+"""
+_UNIT_FORBIDDEN = {
+    "frames", "frames of an exception", "frames by inspect", "garbage collector", "referrers",
+    "a trace function",
+    "a profile function", "its own memory", "memory by ctypes", "assertEqual's code replaced in the call",
+    "unittest replaced in the call", "AssertionError replaced in the call",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(1, preload=("unittest.mock",)) as made:
+        yield made
+
+
+def _calls(source: str) -> Calls:
+    return Calls(source, ("assert f(2) == 4", "assert len(set([f(2)])) == 1"), ("f",), limits=_LIMITS)
+
+
+def _unit(source: str) -> UnitTests:
+    return UnitTests(source, _UNIT_FILE, {"TestF": ("test_f",)}, limits=_LIMITS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_cannot_be_forged(sandbox: Sandbox, name: str) -> None:
+    verdict = sandbox.run(_calls(CALLS[name]))
+    assert verdict.kind in _FAIR, verdict
+    assert sandbox.run(_calls(_RIGHT)).passed
+
+
+@pytest.mark.parametrize("name", UNIT)
+def test_unit_tests_cannot_be_forged(sandbox: Sandbox, name: str) -> None:
+    verdict = sandbox.run(_unit(UNIT[name]))
+    assert verdict.kind in _FAIR, verdict
+    if name in _UNIT_FORBIDDEN:
+        assert verdict.kind is VerdictKind.FORBIDDEN, verdict
+    right = sandbox.run(_unit(_RIGHT))
+    assert right.passed, right

@@ -1,0 +1,228 @@
+r"""What counts as the same mathematical answer, in the forms that models write."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluators.benchmark import Outcome
+from evaluators.scoring import answers
+from evaluators.scoring.math import score_math
+from evaluators.scoring.numbers import read_number
+
+RIGHT = [
+    # numbers: separators, currency, percent, units, decimals
+    ("18", r"So she makes \boxed{18}."),
+    ("18", r"\boxed{18.00}"),
+    ("18", r"\boxed{\$18}"),
+    ("18", "The answer is $18."),
+    ("18", "The answer is **18**."),
+    ("18", "**Answer:** 18 dollars"),
+    ("18", "**Final Answer**\n\n\\[\n\\boxed{18}\n\\]"),
+    ("18", "Answer:\n18"),
+    ("18", "9 * 2 = 18\n#### 18"),
+    ("18", "<answer>18</answer>"),
+    ("18", "She sells 9 eggs at $2 each, so she makes $18 every day."),
+    ("2125", r"\boxed{2,125}"),
+    ("2,125", "The final answer is 2125."),
+    ("1450000", r"\boxed{1.45 \text{ million}}"),
+    ("1450000", r"\boxed{1{,}450{,}000}"),
+    ("10,\\!080", r"\boxed{10080}"),
+    ("11,\\! 111,\\! 111,\\! 100", r"\boxed{11111111100}"),
+    ("\\$32,\\!348", r"\boxed{32348}"),
+    ("\\$18.90", r"\boxed{18.9}"),
+    ("\\$36", r"\boxed{36 \text{ dollars}}"),
+    (".35625", r"\boxed{0.35625}"),
+    (".0000672", r"\boxed{6.72 \times 10^{-5}}"),
+    ("5.4 \\text{ cents}", r"\boxed{5.4}"),
+    ("15\\mbox{ cm}^2", r"\boxed{15}"),
+    ("864 \\mbox{ inches}^2", r"\boxed{864\text{ square inches}}"),
+    ("90^\\circ", r"\boxed{90}"),
+    ("90", r"\boxed{90^\circ}"),
+    ("90^\\circ", r"\boxed{90 \text{ degrees}}"),
+    ("\\frac{270}7\\text{ degrees}", r"\boxed{\frac{270}{7}^\circ}"),
+    ("10\\%", r"\boxed{10}"),
+    ("10", r"\boxed{10\%}"),
+    ("10\\%", r"\boxed{0.1}"),
+    ("-3", r"\boxed{−3}"),
+    ("073", r"\boxed{73}"),
+    ("204", "204"),
+    ("1/3", r"\boxed{0.3333333}"),
+    # fractions, mixed numbers, roots
+    ("\\frac 59", r"\boxed{\frac{5}{9}}"),
+    ("\\frac 59", r"\boxed{5/9}"),
+    ("\\frac{3}{4}", r"\boxed{\dfrac{3}{4}}"),
+    ("\\frac{3}{4}", r"\boxed{0.75}"),
+    ("\\frac{3}{4}", r"\boxed{\tfrac34}"),
+    ("1\\frac{4}{5}", r"\boxed{\frac{9}{5}}"),
+    ("137 \\frac{1}{2}", r"\boxed{137.5}"),
+    ("\\frac{\\sqrt{3}}{3}", r"\boxed{\frac{1}{\sqrt{3}}}"),
+    ("3\\sqrt{13}", r"\boxed{\sqrt{117}}"),
+    ("11\\sqrt2", r"\boxed{11\sqrt{2}}"),
+    ("\\frac{3\\sqrt{3}}{4}", r"\boxed{\frac{3}{4}\sqrt{3}}"),
+    ("12\\pi", r"\boxed{12 \pi}"),
+    ("18+2\\pi", r"\boxed{2\pi + 18}"),
+    # expressions and equations
+    ("p - q", r"\boxed{-q + p}"),
+    ("2k+2", r"\boxed{2(k+1)}"),
+    ("x^3+3x-6", r"\boxed{-6 + 3x + x^3}"),
+    ("(a+5)(b+2)", r"\boxed{(b+2)(a+5)}"),
+    ("6 - 5i", r"\boxed{-5i + 6}"),
+    ("x=5", r"\boxed{5}"),
+    ("5", r"\boxed{x = 5}"),
+    ("y = 2x + 3", r"\boxed{y = 3 + 2x}"),
+    ("5x - 7y + 11z + 4 = 0", r"\boxed{10x - 14y + 22z + 8 = 0}"),
+    ("\\cot x", r"\boxed{\frac{\cos x}{\sin x}}"),
+    ("\\frac{11+9a}{20}", r"\boxed{\frac{9a+11}{20}}"),
+    # tuples, sets, intervals, matrices
+    ("(6,31,-1)", r"\boxed{(6, 31, -1)}"),
+    ("\\left( 3, \\frac{\\pi}{2} \\right)", r"\boxed{(3, \pi/2)}"),
+    ("1,-2", r"\boxed{-2, 1}"),
+    ("1,-2", r"\boxed{-2 \text{ and } 1}"),
+    ("1,-2", r"The solutions are \boxed{1} and \boxed{-2}."),
+    ("3, 5, 7", r"\boxed{\{3,5,7\}}"),
+    ("1 \\pm \\sqrt{19}", r"\boxed{1+\sqrt{19}, 1-\sqrt{19}}"),
+    ("(3,4]", r"\boxed{\left(3, 4\right]}"),
+    ("(-\\infty, 2) \\cup (3, \\infty)", r"\boxed{(-\infty,2)\cup(3,\infty)}"),
+    ("x \\in [-2,7]", r"\boxed{[-2, 7]}"),
+    ("x \\in [-2,7]", r"\boxed{-2 \le x \le 7}"),
+    (
+        "\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}",
+        r"\boxed{\begin{bmatrix} -2 \\ -14 \\ -7 \end{bmatrix}}",
+    ),
+    (
+        "\\begin{pmatrix} 1/5 \\\\ -18/5 \\end{pmatrix}",
+        r"\boxed{\begin{pmatrix} \frac{1}{5} \\ -\frac{18}{5} \end{pmatrix}}",
+    ),
+    # words, letters, bases
+    ("\\text{Evelyn}", r"\boxed{Evelyn}"),
+    ("\\text{east}", r"\boxed{\textbf{East}}"),
+    ("\\text{ellipse}", "The answer is an ellipse."),
+    ("\\text{(C)}", r"\boxed{C}"),
+    ("\\text{(C)}", r"\boxed{\text{(C) } 12}"),
+    ("4210_{5}", r"\boxed{4210_5}"),
+    ("52_8", r"\boxed{52}"),
+    # thinking
+    ("18", "<think>Perhaps \\boxed{17}? No.</think>The answer is \\boxed{18}."),
+    ("18", "Perhaps it is 17.\n</think>\n\n\\boxed{18}"),
+    ("18", "First I thought \\boxed{17}, but it is \\boxed{18}"),
+]
+
+WRONG = [
+    ("18", r"\boxed{81}"),
+    ("18", r"\boxed{-18}"),
+    ("18", r"\boxed{18x}"),
+    ("18", "<think>\\boxed{18}</think> The answer is \\boxed{19}."),
+    ("18", "The answer is 1.8."),
+    ("18", "#### 180"),
+    ("2125", r"\boxed{2,126}"),
+    ("0.5", r"\boxed{0.51}"),
+    ("10\\%", r"\boxed{11\%}"),
+    ("\\frac{3}{4}", r"\boxed{\frac{4}{3}}"),
+    ("1\\frac{4}{5}", r"\boxed{\frac{4}{5}}"),
+    ("3\\sqrt{13}", r"\boxed{3\sqrt{12}}"),
+    ("12\\pi", r"\boxed{12}"),
+    ("\\pi", r"\boxed{3.14}"),
+    ("p - q", r"\boxed{q - p}"),
+    ("2k+2", r"\boxed{2k+1}"),
+    ("y = 2x + 3", r"\boxed{y = 2x - 3}"),
+    ("6 - 5i", r"\boxed{6 + 5i}"),
+    ("(6,31,-1)", r"\boxed{(31,6,-1)}"),
+    ("1,-2", r"\boxed{1}"),
+    ("1,-2", r"\boxed{1,2}"),
+    ("3, 5, 7", r"\boxed{3, 5}"),
+    ("(3,4]", r"\boxed{[3,4]}"),
+    ("(3,4]", r"\boxed{(3,4)}"),
+    ("(-\\infty, 2) \\cup (3, \\infty)", r"\boxed{(-\infty,2)}"),
+    (
+        "\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}",
+        r"\boxed{\begin{pmatrix} -2 \\ 14 \\ -7 \end{pmatrix}}",
+    ),
+    ("\\text{Evelyn}", r"\boxed{\text{Briana}}"),
+    ("\\text{(C)}", r"\boxed{D}"),
+    ("52_8", r"\boxed{53_8}"),
+    ("52_8", r"\boxed{42}"),
+    ("18", r"\boxed{17 \text{ or } 18}"),
+    ("18", r"\boxed{\text{eighteen}}"),
+    ("18", "The answer is 5 or 18."),
+]
+
+
+@pytest.mark.parametrize(("gold", "completion"), RIGHT)
+def test_same_answer_in_another_form_is_right(gold: str, completion: str) -> None:
+    score = score_math(completion, gold)
+    assert (score.value, score.outcome) == (1.0, Outcome.RIGHT), score
+
+
+@pytest.mark.parametrize(("gold", "completion"), WRONG)
+def test_another_answer_is_wrong(gold: str, completion: str) -> None:
+    score = score_math(completion, gold)
+    assert (score.value, score.outcome) == (0.0, Outcome.WRONG), score
+
+
+@pytest.mark.parametrize(
+    "completion", ["", "   \n", "I cannot solve this problem, because the statement is unclear."]
+)
+def test_no_answer_is_told_apart(completion: str) -> None:
+    assert score_math(completion, "18").outcome is Outcome.NO_ANSWER
+
+
+@pytest.mark.parametrize(
+    "completion",
+    ["", "First, 3 + 4 = 7 and then we add 11 so that we get 18", "<think>\\boxed{18} hmm, let me"],
+)
+def test_cut_off_without_an_answer_is_truncated(completion: str) -> None:
+    assert score_math(completion, "18", truncated=True).outcome is Outcome.TRUNCATED
+
+
+def test_cut_off_after_the_answer_is_still_judged() -> None:
+    assert score_math("So \\boxed{18}. To check, we", "18", truncated=True).outcome is Outcome.RIGHT
+
+
+def test_unclosed_thinking_is_no_answer() -> None:
+    assert score_math("<think>it must be \\boxed{18}", "18").outcome is Outcome.NO_ANSWER
+
+
+def test_score_keeps_what_was_extracted_and_why() -> None:
+    score = score_math(r"\boxed{\frac{1}{\sqrt{3}}}", r"\frac{\sqrt{3}}{3}")
+    assert score.extracted == r"\frac{1}{\sqrt{3}}"
+    assert score.why == "boxed: symbolic"
+
+
+def test_what_hangs_sympy_is_a_grader_failure_and_the_next_answer_is_judged() -> None:
+    hanging = score_math(r"\boxed{9^{9^{9^{9^{9}}}} x + 1}", "2k+2")
+    assert hanging.value in (None, 0.0)
+    assert score_math(r"\boxed{2(k+1)}", "2k+2").outcome is Outcome.RIGHT
+
+
+def test_ten_megabytes_are_judged() -> None:
+    assert score_math("a" * 10_000_000 + r" \boxed{18}", "18").outcome is Outcome.RIGHT
+    assert score_math(r"\boxed{" * 300_000, "18").outcome is Outcome.NO_ANSWER
+    assert score_math("1" * 10_000_000, "18").outcome in (Outcome.WRONG, Outcome.NO_ANSWER)
+    assert score_math("the answer is " * 200_000, "18").outcome in (Outcome.WRONG, Outcome.NO_ANSWER)
+
+
+@given(st.integers(-(10**12), 10**12))
+@settings(deadline=None)
+def test_an_integer_is_read_with_and_without_separators(value: int) -> None:
+    for text in (str(value), f"{value:,}", f"\\${value:,}", f"{value}.0", f"{value:,} apples", f"${value}$"):
+        read = read_number(text)
+        assert read is not None
+        assert read.value == value
+
+
+@given(st.text(max_size=200))
+@settings(deadline=None)
+def test_any_text_can_be_searched(text: str) -> None:
+    answers.explicit(answers.without_thinking(text))
+    read_number(text)
+    assert score_math("", text or "1").outcome is Outcome.NO_ANSWER
+
+
+@given(st.text(alphabet="ab{}\\ 1", max_size=40))
+@settings(deadline=None)
+def test_boxed_content_is_balanced(inner: str) -> None:
+    for content in answers.boxed(rf"x \boxed{{{inner}}} y"):
+        unescaped = content.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
+        assert unescaped.count("{") >= unescaped.count("}")
