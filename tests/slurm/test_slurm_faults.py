@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from manager.atomic import read_json
 from manager.cluster.backend import Phase
 from manager.errors import UserError
 from manager.job import Resources, Sweep
@@ -96,6 +97,11 @@ def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(cl
     cluster.fault("kill", "slurmctld")
     cluster.fault("start", "slurmctld")
     other = start(store, "reuse", steps=3)
+    given = [(read_json(path) or {})["scheduler_id"] for path in store.root.glob("submissions/*/submitted.json")]
+    assert given[0] == given[1], "the id of the lost array was given to another"
+    views = backend(store).observe([run.id for run in (*runs(store, sweep), *runs(store, other))])
+    tokens = {views[run.id].token for run in runs(store, sweep)}, {views[run.id].token for run in runs(store, other)}
+    assert tokens[0].isdisjoint(tokens[1]), "each is what its token says"
     rerun_until_done(store, sweep)
     rerun_until_done(store, other)
     assert_undisturbed(store, sweep, 20)
