@@ -4,6 +4,7 @@ never by two attempts at once, and the same outcome as of an undisturbed run."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,10 +92,20 @@ def test_the_controller_is_away_while_jobs_run(cluster: Cluster, store: Store) -
     assert all(len(run.attempts()) == 1 for run in runs(store, sweep))
 
 
-def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(cluster: Cluster, store: Store) -> None:
-    # The state is saved every 5 s: what was acknowledged just before a crash is gone, and its id free again.
+def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(
+    cluster: Cluster, store: Store, tmp_path: Path
+) -> None:
+    # The controller saves its state every 5 s: what it acknowledged just before a crash is gone, and the id
+    # free again. Its state of before the submission stands for a save that did not come in time.
+    state, before = cluster.folder / "state", tmp_path / "state"
+    cluster.fault("stop", "slurmctld")
+    shutil.copytree(state, before)
+    cluster.fault("start", "slurmctld")
     sweep = start(store, "lost", steps=20, step_s=0.5)
+    wait_for(lambda: all_started(store, sweep), "both run")
     cluster.fault("kill", "slurmctld")
+    shutil.rmtree(state)
+    shutil.copytree(before, state)
     cluster.fault("start", "slurmctld")
     other = start(store, "reuse", steps=3)
     given = [(read_json(path) or {})["scheduler_id"] for path in store.root.glob("submissions/*/submitted.json")]
