@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.constrain import Constrain
 from rich.live import Live
 
 from manager import render
@@ -49,7 +50,7 @@ def run_here(store: Store, sweep: Sweep, backend: LocalBackend) -> int:
             return 0
         console.print(f"sweep {sweep.name}: {len(todo)} jobs, {backend.slots} at a time, in {store.root}")
         with _tracking(store, sweep, console), Display(console, store, sweep) as display:
-            ended = ForegroundSweep(store, sweep, backend, display.update).run()
+            ended = ForegroundSweep(store, sweep, backend, display.update, display.stopping).run()
         value = collect(store, sweep, all_facts(store, ids))
         console.print(render.status(value))
         elapsed = render.duration(time.monotonic() - began)
@@ -89,7 +90,14 @@ class Display:
             self._print_changes(known)
         elif time.monotonic() - self._drawn > REFRESH_S:
             self._drawn = time.monotonic()
-            self._live.update(render.status(self._status()), refresh=True)
+            # A few columns stay free: the terminal's own ^C after a full line would begin another one.
+            shown = Constrain(render.status(self._status()), self._console.width - 4)
+            self._live.update(shown, refresh=True)
+
+    def stopping(self, jobs: int) -> None:
+        """The user pressed Ctrl-C: say at once that it was understood."""
+        what = "no job runs" if not jobs else "one job saves" if jobs == 1 else f"{jobs} jobs save"
+        self._console.print(f"stopping: {what} and MLflow gets the rest; Ctrl-C again ends the jobs at once")
 
     def _status(self) -> SweepStatus:
         return collect(self._store, self._sweep, all_facts(self._store, [e.job.id for e in self._sweep.jobs]))
