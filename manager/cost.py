@@ -29,6 +29,10 @@ class Cost:
     limited_jobs: int = 0  # bounded by their time limit
     unlimited_jobs: int = 0  # GPU jobs about which nothing is known
 
+    @property
+    def _free(self) -> int:
+        return self.jobs - self.measured_jobs - self.limited_jobs - self.unlimited_jobs
+
     def to_json(self) -> dict[str, Any]:
         return {
             "p50": self.p50_gpu_hours,
@@ -42,6 +46,8 @@ class Cost:
     def text(self) -> str:
         if not self.jobs:
             return "0 GPU-hours"
+        if self.jobs == self._free:
+            return "0 GPU-hours: no job asks for a GPU"
         parts = []
         if self.measured_jobs:
             parts.append(f"{self.measured_jobs} jobs by finished ones of the same shape")
@@ -49,9 +55,8 @@ class Cost:
             parts.append(f"{self.limited_jobs} by their time limits")
         if self.unlimited_jobs:
             parts.append(f"{self.unlimited_jobs} GPU jobs have no time_min and are not counted")
-        free = self.jobs - self.measured_jobs - self.limited_jobs - self.unlimited_jobs
-        if free:
-            parts.append(f"{free} need no GPU")
+        if self._free:
+            parts.append(f"{self._free} need no GPU")
         if self.measured_jobs:
             amount = f"{self.p50_gpu_hours:,.1f} GPU-hours, at most {self.p90_gpu_hours:,.1f} in nine of ten cases"
         else:

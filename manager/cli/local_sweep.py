@@ -57,7 +57,7 @@ def run_here(store: Store, sweep: Sweep, backend: LocalBackend) -> int:
         if ended.stopped:
             console.print(f"stopped after {elapsed}; nothing is lost: run the same command again to go on")
             return EXIT_STOPPED
-        console.print(f"{ended.started} executions in {elapsed}")
+        console.print(f"{ended.started} execution{'s' if ended.started != 1 else ''} in {elapsed}")
         if value.complete:
             _show_report(console, store, sweep)
             return 0

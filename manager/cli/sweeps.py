@@ -75,6 +75,8 @@ def _plan_summary(todo: list[Action]) -> str:
     number = {act: sum(each.act is act for each in todo) for act in Act}
     parts = [f"{count} to {act.value}" for act, count in number.items() if count and act is not Act.SKIP]
     done = f"{number[Act.SKIP]} of {len(todo)} jobs are done"
+    if number[Act.SKIP]:
+        done += " (before, with the same config and the same parents: their results are used)"
     return f"\n{done}; {', '.join(parts)}" if parts else f"\n{done}; nothing to run"
 
 
