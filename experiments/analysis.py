@@ -40,6 +40,8 @@ def analyse(source: Source, frame: pd.DataFrame, study: Study, settings: Setting
     if study.control is not None:
         settings = replace(settings, control=study.control)
     everything = compare(frame, control=settings.control, include_unfinished=settings.include_unfinished)
+    if len({unit.prompting for unit in everything.units}) > 1:
+        study = replace(study, arm=(*study.arm, "prompting"))  # ways of asking are no replicates of each other
     final = everything.only(last_units(everything.units))
     found = arms(final.units, study.arm)
     models = tabulate.models(final)

@@ -36,6 +36,7 @@ class Unit:
     seed: int | None
     step: int | None
     stages: int
+    prompting: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,10 @@ def compare(frame: pd.DataFrame, *, control: str = "parent", include_unfinished:
     if undefined:
         notes.append(f"{undefined} of {len(used)} samples have no defined score (grader or engine failed)")
         used = used[used["value"].notna()]
-    units, control_of = _units(used, control)
+    used = _apart(used)
+    units, control_of = _units(used, control, notes)
     paired: list[Paired | None] = []
-    slim = used[[*_KEYS, "subdomain", "item", "model", "name", "value"]]  # a group is a copy: keep it small
+    slim = used[[*_KEYS, "subdomain", "item", "model", "value"]]  # a group is a copy: keep it small
     ordered = sorted(
         slim.groupby(_KEYS, observed=True, dropna=False),
         key=lambda entry: (_domain_rank(entry[0][0]), str(entry[0][0]), str(entry[0][1:])),
@@ -156,8 +158,30 @@ def _domain_rank(domain: object) -> int:
     return DOMAIN_ORDER.index(str(domain)) if domain in DOMAIN_ORDER else len(DOMAIN_ORDER)
 
 
-def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
+def _apart(frame: pd.DataFrame) -> pd.DataFrame:
+    """A model that was asked in several ways is several models here: their samples are not repeats."""
+    ways = frame[["model", "prompting"]].drop_duplicates()
+    several = set(ways.loc[ways["model"].duplicated(keep=False), "model"].astype(str))
+    if not several:
+        return frame
+    names = frame["model"].astype(str)
+    told = names + " asked by " + frame["prompting"].astype(str)
+    return frame.assign(model=pd.Categorical(told.where(names.isin(several), names)))
+
+
+def _find_control(wanted: str, prompting: str, ways: pd.DataFrame) -> tuple[str, str]:
+    """(model, how it was asked): the base asked in the same way if there is one, else as it was asked."""
+    key = ways["name"] if wanted.startswith("name:") else ways["plain"]
+    found = ways[key == wanted.removeprefix("name:")]
+    same = found[found["prompting"] == prompting]
+    chosen = same if len(same) else found
+    return (str(chosen["model"].iloc[0]), str(chosen["prompting"].iloc[0])) if len(chosen) else ("", "")
+
+
+def _units(frame: pd.DataFrame, control: str, notes: list[str]) -> tuple[list[Unit], list[str]]:
     first = frame[frame["arm"] == "trained"].drop_duplicates("model")
+    ways = frame[["model", "name", "prompting"]].drop_duplicates().astype(str)
+    ways["plain"] = ways["model"].str.replace(r" asked by \w*$", "", regex=True)
     units, controls = [], []
     for row in first.to_dict("records"):
         whole = control == "root"  # the whole chain is what is judged
@@ -170,9 +194,13 @@ def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
                 algorithm=str(row["algorithm"]), reward=str(row["reward"]),
                 seed=None if pd.isna(row["seed"]) else int(row["seed"]),
                 step=None if pd.isna(row["step"]) else int(row["step"]), stages=int(row["stages"]),
+                prompting=str(row["prompting"]),
             )
         )  # fmt: skip
-        controls.append(str(row["root_model" if whole else "base_model"]))
+        found, asked = _find_control(str(row["root_model" if whole else "base_model"]), str(row["prompting"]), ways)
+        controls.append(found)
+        if found and asked != str(row["prompting"]):
+            notes.append(f"{row['name']} was asked by {row['prompting']}, its base {row['base']} by {asked}")
     order = sorted(range(len(units)), key=lambda i: _unit_order(units[i]))
     return [units[i] for i in order], [controls[i] for i in order]
 
@@ -180,7 +208,7 @@ def _units(frame: pd.DataFrame, control: str) -> tuple[list[Unit], list[str]]:
 def _unit_order(unit: Unit) -> tuple[object, ...]:
     return (
         unit.base, unit.algorithm, unit.reward, unit.stages, _domain_rank(unit.train_domain), unit.train_domain,
-        -1 if unit.seed is None else unit.seed, -1 if unit.step is None else unit.step, unit.model,
+        -1 if unit.seed is None else unit.seed, -1 if unit.step is None else unit.step, unit.name, unit.model,
     )  # fmt: skip
 
 
@@ -198,17 +226,14 @@ def _pair(name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str
     sums = np.bincount(flat, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
     counts = np.asarray(np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape), dtype=np.float64)
     index = {model: i for i, model in enumerate(models)}
-    once = rows.drop_duplicates("model")
-    by_name = {f"name:{n}": str(m) for n, m in zip(once["name"], once["model"], strict=True)}
     trained = [index.get(unit.model) for unit in units]
-    controls = [by_name.get(c, c) if c.startswith("name:") else c for c in control_of]
-    control = [index.get(c) for c in controls]
+    control = [index.get(c) for c in control_of]
     _tell_missing(name, units, trained, control, notes)
     paired = Paired(
         name, str(rows["domain"].iloc[0]), str(rows["subdomain"].iloc[0]), tuple(items),
         _columns(sums, trained), _columns(counts, trained),
         _columns(sums, control), _columns(counts, control),
-        tuple(c if i is not None else "" for c, i in zip(controls, control, strict=True)),
+        tuple(c if i is not None else "" for c, i in zip(control_of, control, strict=True)),
     )  # fmt: skip
     if not paired.mask.any():
         return None

@@ -15,7 +15,7 @@ from experiments.comparison import Comparison, Floats
 from experiments.transfer import GAP, ID, OOD, Arm, Settings, arm_weights, sides
 
 # What the others are measured against, if it is there; else the first by name.
-REFERENCE = {"algorithm": "grpo", "reward": "correctness"}
+REFERENCE = {"algorithm": "grpo", "reward": "correct"}
 
 
 def contrast_estimands(

@@ -81,17 +81,16 @@ def _odds_panel(drawing: Drawing, axes: Axes, analysis: Analysis, labels: Sequen
         axes.text(0.5, 0.5, "no odds ratio: scores are not right or wrong", transform=axes.transAxes,
                   ha="center", color=GREY)  # fmt: skip
         return
-    for record in records(table[table["kind"] == "side"]):
+    for record in records(table[table["kind"].isin(["side", "average"])]):
         label = arm_label(record, names)
         if label in labels:
             side, y = record["evaluated"], labels.index(label)
             row = {"value": record["odds_ratio"], "low": record["low"], "high": record["high"]}
             text = f"{label}, {side}".replace("\n", " ")
             if record["odds_ratio"] is not None:
-                text += (
-                    f": odds ratio {record['odds_ratio']:.2f} ({record['low']:.2f} to {record['high']:.2f}); "
-                    f"CMH p {p_text(record['cmh_p'])}"
-                )
+                text += f": odds ratio {record['odds_ratio']:.2f}"
+            if record["low"] is not None:
+                text += f" ({record['low']:.2f} to {record['high']:.2f}); CMH p {p_text(record['cmh_p'])}"
             mark(drawing, axes, row, y + (-0.13 if side == ID else 0.13), side, text)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
@@ -255,7 +254,8 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
         "Inside and outside the training domain",
         "Change of pass@1 against the base model and the common odds ratio over benchmarks "
         "(Mantel-Haenszel). Filled circles: benchmarks of the training domain; open squares: all others. "
-        "Lines are intervals.",
+        "Lines are intervals; those of odds ratios take every sample as independent, and the average of odds "
+        "ratios is their geometric mean.",
     ),
     "cells": (
         cells,
@@ -266,7 +266,8 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
     "benchmarks": (
         benchmarks,
         "By benchmark",
-        "Change of pass@1 on each benchmark with its interval; filled circles lie inside the training domain.",
+        "Change of pass@1 on each benchmark with its interval; filled circles, or framed cells, lie inside the "
+        "training domain.",
     ),
     "trajectory": (
         trajectory,

@@ -91,7 +91,9 @@ def excluded(low: float, high: float) -> str:
 def _data(record: Mapping[str, Any], analysis: Analysis) -> str:
     runs = record["n_seeds"]
     what = "model" if analysis.study.models_are_replicates else "training run"
-    return f"{record['n_items']:,} items, {runs} {what}{'s' if runs != 1 else ''}"
+    only = "" if record["seeds_resampled"] or analysis.study.models_are_replicates else "; for these runs only"
+    only = only.replace("these runs", "this run") if runs == 1 else only
+    return f"{record['n_items']:,} items, {runs} {what}{'s' if runs != 1 else ''}{only}"
 
 
 def _arms(analysis: Analysis) -> list[str]:

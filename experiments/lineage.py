@@ -73,10 +73,19 @@ def model_name(job: Job, jobs: Mapping[str, Job]) -> str:
         parent = jobs[job.needs[model["need"]]]
         name = model_name(parent, jobs)
         if parent.kind == Kind.SFT:
-            return name if "scratch" in parent.config["model"] else f"{name}+sft"
+            return name if _from_scratch(parent, jobs) or name.endswith("+sft") else f"{name}+sft"
         return f"{name}+{training_domain(parent)[0]}"
     name = model.get("name") or model.get("hub") or PurePath(model.get("path", "model")).name
     return str(name)
+
+
+def _from_scratch(job: Job, jobs: Mapping[str, Job]) -> bool:
+    """A model made on the spot has no name but the one it is given, however often it is warmed up."""
+    model = job.config["model"]
+    if "need" in model:
+        parent = jobs[job.needs[model["need"]]]
+        return parent.kind == Kind.SFT and _from_scratch(parent, jobs)
+    return "scratch" in model
 
 
 def training_domain(job: Job) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -114,7 +123,7 @@ def algorithm(job: Job) -> str:
 def reward_name(job: Job) -> str:
     reward = job.config.get("reward")
     if not reward:
-        return "correctness"
+        return "correct"
     if isinstance(reward, str):
         return reward
     if isinstance(reward, Mapping):

@@ -47,7 +47,8 @@ COLUMNS: Mapping[str, str] = {
     "path_domains": "every domain in their data, joined by +",
     "benchmark": "name",
     "version": "version of prompt, extraction and scoring",
-    "condition": "sampler, prompting and data as canonical JSON: equal conditions can be compared",
+    "condition": "sampler and data as canonical JSON: only equal conditions are compared",
+    "prompting": "chat or base_fewshot: a model's own way of being asked",
     "evaluation_seed": "seed of the evaluation job",
     "engine": "what generated the answers",
     "domain": "of the benchmark",
@@ -182,7 +183,6 @@ def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, An
         {
             "sampler": benchmark.get("sampler"),
             "data": benchmark.get("data"),
-            "prompting": config.get("prompting"),
         }
     )
     engine = config.get("engine") or {}
@@ -197,7 +197,7 @@ def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, An
         "path": ">".join(judged.path), "path_domains": "+".join(judged.path_domains),
         "benchmark": benchmark["name"],
         "version": benchmark.get("version"), "condition": condition,
-        "evaluation_seed": config.get("seed"),
+        "prompting": str(config.get("prompting") or ""), "evaluation_seed": config.get("seed"),
         "engine": str(engine.get("name", "")) if isinstance(engine, Mapping) else str(engine),
         "domain": benchmark["domain"], "subdomain": benchmark.get("subdomain") or "",
     }  # fmt: skip

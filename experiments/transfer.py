@@ -92,11 +92,11 @@ def is_in_domain(unit: Unit, benchmark: Paired, unit_of: str) -> bool:
 
 def last_units(units: Sequence[Unit]) -> list[int]:
     """The last evaluated checkpoint of every run."""
-    last: dict[str, int] = {}
+    last: dict[tuple[str, str], int] = {}
     for index, unit in enumerate(units):
-        known = last.get(unit.run)
+        known = last.get((unit.run, unit.prompting))
         if known is None or (unit.step or 0) > (units[known].step or 0):
-            last[unit.run] = index
+            last[unit.run, unit.prompting] = index
     return sorted(last.values())
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from manager.cluster.backend import Backend, SchedulerView
+from manager.cluster.backend import Backend, Phase, SchedulerView
 from manager.cluster.local import LocalBackend
 from manager.environment import gpus
 from manager.errors import UserError
@@ -58,6 +58,12 @@ def views(store: Store, sweep: Sweep, ids: Sequence[str]) -> Mapping[str, Schedu
     return _submitted_backend(store).observe(ids)
 
 
+def in_queue(store: Store, job_id: str) -> bool:
+    """Whether a scheduler holds the job now, or cannot say that it does not."""
+    view = _submitted_backend(store).observe([job_id]).get(job_id)
+    return view is not None and view.phase in (Phase.QUEUED, Phase.RUNNING, Phase.UNKNOWN)
+
+
 def cancel_submitted(store: Store, ids: Sequence[str]) -> list[str]:
     """Tell the schedulers that hold these jobs to end them; returns the jobs that were told."""
     return _submitted_backend(store).cancel(ids)
@@ -71,4 +77,4 @@ def _submitted_backend(store: Store) -> SlurmBackend:
     return SlurmBackend(store, Site())
 
 
-__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "views"]
+__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "in_queue", "views"]

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from manager.job import State
 from manager.plan import Act, Action
-from manager.status import RunningRow, SweepStatus
+from manager.status import ProblemRow, RunningRow, SweepStatus
 
 STYLE: Mapping[State, str] = {
     State.DONE: "green",
@@ -49,6 +49,9 @@ def status(value: SweepStatus) -> RenderableType:
     parts: list[RenderableType] = [stages(value)]
     if value.running:
         parts.append(running(value.running))
+    if value.queue_reasons:
+        reasons = sorted(value.queue_reasons.items(), key=lambda item: -item[1])
+        parts.append(Text("queued: " + ", ".join(f"{number} {reason}" for reason, number in reasons), style="blue"))
     if value.problems:
         parts.append(problems(value))
     return Group(*parts)
@@ -106,15 +109,27 @@ def amount(value: Any) -> str:
     return f"{value:.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.3g}"
 
 
-def problems(value: SweepStatus) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("job", header_style="red", no_wrap=True)
-    table.add_column("stage")
-    table.add_column("attempts", justify="right")
-    table.add_column("cause")
-    table.add_column("message", overflow="fold")
+def problems(value: SweepStatus, most: int = 20) -> RenderableType:
+    """A job and its cause on lines of their own while they fit a screen, one line a stage and cause beyond."""
+    if len(value.problems) > most:
+        return _grouped_problems(Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)), value)
+    parts: list[RenderableType] = []
     for row in value.problems:
-        table.add_row(row.id, row.title, str(row.attempts), row.cause, row.message)
+        tries = f"{row.attempts} attempt{'s' if row.attempts != 1 else ''}"
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(row.state.value, style=STYLE[row.state]).append(f"  {row.id}  {row.title}  ({tries})")
+        parts += [line, Padding(Text.assemble((f"{row.cause}: ", "bold"), row.message), (0, 0, 0, 4))]
+    return Group(*parts)
+
+
+def _grouped_problems(table: Table, value: SweepStatus) -> Table:
+    for name in ("for example", "stage", "jobs", "cause", "message"):
+        table.add_column(name)
+    groups: dict[tuple[str, str], list[ProblemRow]] = {}
+    for row in value.problems:
+        groups.setdefault((row.title.split(" ", 1)[0], row.cause), []).append(row)
+    for (stage, cause), rows in groups.items():
+        table.add_row(rows[0].id, stage, str(len(rows)), cause, rows[0].message)
     return table
 
 

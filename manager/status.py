@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from manager.cluster.backend import HELD_BACK, Phase
+from manager.diagnose import diagnose
 from manager.job import State, Sweep, SweepJob
 from manager.plan import JobFacts, states
 from manager.store import Attempt, Store
@@ -54,6 +56,7 @@ class SweepStatus:
     stages: tuple[StageRow, ...]
     running: tuple[RunningRow, ...]
     problems: tuple[ProblemRow, ...]
+    queue_reasons: Mapping[str, int] = field(default_factory=dict)  # why queued jobs wait, in the scheduler's words
 
     @property
     def counts(self) -> Counter[State]:
@@ -74,6 +77,7 @@ class SweepStatus:
             "stages": [{"stage": r.stage, "kind": r.kind, "counts": dict(r.counts)} for r in self.stages],
             "running": [asdict(row) for row in self.running],
             "problems": [asdict(row) for row in self.problems],
+            "queue_reasons": dict(self.queue_reasons),
         }
 
 
@@ -90,8 +94,10 @@ def collect(store: Store, sweep: Sweep, facts: Mapping[str, JobFacts]) -> SweepS
                 running.append(running_row(entry, attempt, time.time()))
         elif state in (State.FAILED, State.UNKNOWN):
             problems.append(_problem(entry, state, facts[entry.job.id]))
+        elif (row := _stopped_by_scheduler(entry, state, facts[entry.job.id])) is not None:
+            problems.append(row)
     rows = tuple(StageRow(name, kind, counts) for name, (kind, counts) in stages.items())
-    return SweepStatus(sweep.name, rows, tuple(running), tuple(problems))
+    return SweepStatus(sweep.name, rows, tuple(running), tuple(problems), _queue_reasons(facts))
 
 
 def running_row(entry: SweepJob, attempt: Attempt, now: float) -> RunningRow:
@@ -118,6 +124,26 @@ def _eta(progress: Mapping[str, Any]) -> float | None:
         return None
     per_step = (progress["step_time"] - first["time"]) / (step - first["step"])
     return float(per_step * (total - step))
+
+
+def _stopped_by_scheduler(entry: SweepJob, state: State, facts: JobFacts) -> ProblemRow | None:
+    """A job that waits for a person, or that the scheduler ended before it could begin."""
+    view = facts.view
+    if view is None or view.phase is not Phase.ENDED or facts.attempts or state is State.DONE:
+        return None
+    if view.reason == HELD_BACK:
+        message = f"{HELD_BACK}; when its cause is mended `manager sweep` submits this one anew"
+        return ProblemRow(entry.job.id, entry.title, state, 0, "held", message)
+    found = diagnose("", view.reason)
+    if found is None or state is State.CANCELLED:
+        return None
+    message = f"{view.reason} on {view.node or 'no node'} before it began ({found.advice})"
+    return ProblemRow(entry.job.id, entry.title, state, 0, found.cause, message)
+
+
+def _queue_reasons(facts: Mapping[str, JobFacts]) -> Counter[str]:
+    views = (fact.view for fact in facts.values() if fact.view is not None and not fact.done)
+    return Counter(view.reason for view in views if view.phase is Phase.QUEUED and view.reason)
 
 
 def _problem(entry: SweepJob, state: State, facts: JobFacts) -> ProblemRow:

@@ -21,6 +21,7 @@ from typing import Any
 from manager.atomic import read_json, write_json
 from manager.claim import Claimed, Refused, claim, is_newest, release_reserve
 from manager.diagnose import diagnose
+from manager.drain_process import beside_job
 from manager.environment import job_environment, record_environment
 from manager.errors import UserError
 from manager.heartbeat import Heartbeat
@@ -72,7 +73,7 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     )
     _set_environment(job, place, attempt_dir)
     _catch_signals(run)
-    with Heartbeat(run, manager):
+    with beside_job(run, token, place), Heartbeat(run, manager):
         end, result = _attempt(run)
         _finish(run, end, result)
     print(f"{job.kind} {directory.id}: {end['outcome']} {end.get('message', '')}".rstrip(), flush=True)

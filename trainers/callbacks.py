@@ -49,6 +49,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.boundary = boundary
         self.wanted_exports = exports
         self.trainer: Any = None
+        self.drift: Any = None  # trainers.drift.Drift, where there is a base to compare with
         self.stopping = False
         self.last: dict[str, float] = {}
         self._without_signal = 0
@@ -68,6 +69,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._tokens_before = float(state.num_input_tokens_seen or 0)
         self.run.progress(state.global_step, state.max_steps)
+        if self.drift is not None:
+            self.drift.begin(self.trainer)
         if state.global_step and self.due(state.global_step, state.max_steps):
             self._export(state)  # a kill between the state and its export left this to do
         if state.global_step >= state.max_steps:
@@ -157,5 +160,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
 
     def _export(self, state: Any) -> None:
         step = state.global_step
+        if self.drift is not None:
+            self.run.log(self.drift.measure(self.trainer), step)
         export(self.trainer, self.run.directory.model_dir(step), {"job": self.run.directory.id, "step": step})
         self.run.event("exported", f"weights after step {step}", step=step)

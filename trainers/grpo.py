@@ -22,6 +22,7 @@ def main(run: Run) -> dict[str, Any]:
         split = batch.split_rl(config["batch"], run.world_size, run.job.resources.micro_batch)
         arguments = settings.arguments(kind, config, split, run.path / "checkpoints", gpu=gpu)
         zero = settings.deepspeed_config(config.get("deepspeed"), gpu=gpu)
+        dynamic = settings.dynamic_sampling(config, run.world_size)
         rewards.resolve(config.get("reward"))
     except ValueError as error:
         raise Failed(str(error), cause="config") from error
@@ -29,6 +30,7 @@ def main(run: Run) -> dict[str, Any]:
     libraries.prepare(use_vllm=bool(arguments.get("use_vllm")))
     from trainers.callbacks import RunCallback
     from trainers.completions import CompletionTable
+    from trainers.drift import Drift, held_out
     from trainers.policy import config_class, trainer_class
     from trainers.training import load_tokenizer, states_folder, train
 
@@ -39,7 +41,7 @@ def main(run: Run) -> dict[str, Any]:
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}))
     args = config_class(kind)(deepspeed=zero, **arguments)
     callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
-    trainer = trainer_class(kind)(
+    trainer = trainer_class(kind, dynamic_sampling=dynamic)(
         model=path,
         reward_funcs=rewards.functions(
             config.get("reward"), batches, seed=args.seed, rank=run.rank, limit_tokens=args.max_completion_length
@@ -51,6 +53,7 @@ def main(run: Run) -> dict[str, Any]:
         peft_config=adapters.peft_config(config.get("peft")),
     )
     trainer.table = CompletionTable(run)
+    callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run))
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
     try:
         return train(trainer, run, callback, config.get("export_steps"))

@@ -9,6 +9,7 @@ from typing import Any
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from trainers.completions import CompletionTable
+from trainers.sampling import DynamicSampling
 from trainers.training import RunTrainer
 
 
@@ -61,19 +62,39 @@ class Grpo(Timed, GRPOTrainer):  # type: ignore[misc]
         self.times = Times()
         super().__init__(*args, **kwargs)
 
+    def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One sampled answer for each of these prompts."""
+        answers, _ = self._generate_single_turn(prompt_ids, None, {}, 1)
+        return [list(answer) for answer in answers]
+
 
 class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.times = Times()
         super().__init__(*args, **kwargs)
 
+    def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One sampled answer for each of these prompts."""
+        samples = self.num_generations, self.num_generations_eval
+        self.num_generations = self.num_generations_eval = 1  # it tells vLLM how often each prompt is repeated
+        try:
+            answers = self._generate_single_turn(prompt_ids, None, {})
+        finally:
+            self.num_generations, self.num_generations_eval = samples
+        return [list(answer) for answer in answers]
 
-TRAINERS = {"grpo": Grpo, "rloo": Rloo}
+
+class DynamicGrpo(DynamicSampling, Grpo):
+    """GRPO that replaces groups without signal."""
+
+
 CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
 
 
-def trainer_class(kind: str) -> Any:
-    return TRAINERS[kind]
+def trainer_class(kind: str, *, dynamic_sampling: bool = False) -> Any:
+    if kind == "rloo":
+        return Rloo
+    return DynamicGrpo if dynamic_sampling else Grpo
 
 
 def config_class(kind: str) -> Any:

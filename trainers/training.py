@@ -75,7 +75,7 @@ def find_state(run: Run) -> checkpoints.Resume:
         if saved != run.world_size:
             run.event(
                 "world_size_changed",
-                f"the state was saved by {saved} processes, {run.world_size} go on: the same prompts, other random numbers",
+                f"saved by {saved} processes, {run.world_size} go on: the same prompts, other random numbers",
                 saved=saved,
                 now=run.world_size,
             )

@@ -1,7 +1,7 @@
-"""Aider Polyglot: 225 Exercism exercises in six languages, one attempt each (Aider-AI/polyglot-benchmark, MIT).
+"""Aider Polyglot: 225 Exercism exercises in six languages, one attempt each (Aider-AI, exercises MIT).
 
-Every answer is built and tested in an own copy of its exercise. A language whose tools are not on this machine
-is told as such, never counted as wrong.
+Every answer is built and tested in an own copy of its exercise. A language whose tools are not on this
+machine is told as such, never counted as wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from evaluators.benchmark import DataSource, Item, Outcome, Sampler, Score
 from evaluators.benchmarks._code import CodeBenchmark, fenced
 from evaluators.scoring import code
 from evaluators.scoring.answers import without_thinking
-from evaluators.scoring.code_polyglot import Exercise, Tools, find_tools, judged, program
+from evaluators.scoring.code_polyglot import (
+    TOOLS_VARIABLE,
+    Exercise,
+    Tools,
+    crates_program,
+    find_tools,
+    judged,
+    program,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +68,10 @@ class AiderPolyglot(CodeBenchmark):
         language, mark = _LANGUAGES[fields["language"]]
         files = "\n\n".join(f"{path}\n{fenced(text, mark)}" for path, text in fields["solution"].items())
         return (
-            f"{fields['text']}\n\nSolve this exercise in {language}, with its standard library only. These are the "
-            f"files to change:\n\n{files}\n\nGive every changed file whole, each in one fenced code block with "
-            "the file's path alone on the line before it. Keep the names of functions and classes: tests use them."
+            f"{fields['text']}\n\nSolve this exercise in {language}, with its standard library only. "
+            f"These are the files to change:\n\n{files}\n\nGive every changed file whole, each in one "
+            "fenced code block with the file's path alone on the line before it. Keep the names of functions "
+            "and classes: tests use them."
         )
 
     def score(self, item: Item, completion: str, *, truncated: bool = False) -> Score:
@@ -72,7 +81,9 @@ class AiderPolyglot(CodeBenchmark):
         told = "\n".join(f"{path}\n{fenced(text, '')}" for path, text in files.items())
         tools = find_tools(item.fields["language"])
         if tools.missing:
-            return Score(None, Outcome.GRADER_FAILED, told, f"{item.fields['language']}: needs {tools.missing}")
+            return Score(
+                None, Outcome.GRADER_FAILED, told, f"{item.fields['language']}: needs {tools.missing}"
+            )
         verdict = self.run(item, files, tools)
         if not verdict.passed and (fault := self.fault(item, tools)):
             return Score(None, Outcome.GRADER_FAILED, told, fault)
@@ -80,19 +91,9 @@ class AiderPolyglot(CodeBenchmark):
 
     def run(self, item: Item, files: Mapping[str, str], tools: Tools) -> Verdict:
         """Build and test the exercise with these files in place."""
-        from evaluators import sandbox
-
-        fields = item.fields
-        exercise = Exercise(
-            fields["language"],
-            fields["exercise"],
-            {**fields["other"], **fields["solution"], **files},
-            fields["tests"],
-        )
+        exercise = _exercise(item, files)
         secret = secrets.token_hex(16)
-        preload = ("unittest.mock",) if fields["language"] == "python" else ()
-        box = sandbox.shared(preload, mounts=tools.mounts)
-        return judged(exercise, box.run(program(exercise, tools, secret)), secret)
+        return judged(exercise, _box(item, tools).run(program(exercise, tools, secret)), secret)
 
     def fault(self, item: Item, tools: Tools) -> str | None:
         """Why the exercise cannot be judged on this machine; None where its reference passes."""
@@ -100,11 +101,20 @@ class AiderPolyglot(CodeBenchmark):
         with _faults_lock:
             if key in _faults:
                 return _faults[key]
-        verdict = self.run(item, reference_files(item), tools)
-        fault = None if verdict.passed else f"the reference solution fails here: {verdict.kind}: {verdict.detail}"
+        fault = self._find_fault(item, tools)
         with _faults_lock:
             _faults[key] = fault
         return fault
+
+    def _find_fault(self, item: Item, tools: Tools) -> str | None:
+        if item.fields["language"] == "rust":
+            # Some references need crates that the exercise does not name, and answers cannot have.
+            verdict = _box(item, tools).run(crates_program(_exercise(item, {}), tools))
+            told = f"needs crates that are not on this machine (set {TOOLS_VARIABLE})"
+        else:
+            verdict = self.run(item, reference_files(item), tools)
+            told = "the reference solution fails here"
+        return None if verdict.passed else f"{told}: {verdict.kind}: {verdict.detail}"
 
     def sandbox(self) -> Sandbox:
         raise NotImplementedError("each language has its own")
@@ -122,6 +132,19 @@ class AiderPolyglot(CodeBenchmark):
         first = "package nothing\n" if language == "go" else f"{mark} attempt {seed}\n"
         names = [path for path in item.fields["solution"] if not path.endswith(".toml")]
         return _told(dict.fromkeys(names, first), language)
+
+
+def _exercise(item: Item, files: Mapping[str, str]) -> Exercise:
+    fields = item.fields
+    placed = {**fields["other"], **fields["solution"], **files}
+    return Exercise(fields["language"], fields["exercise"], placed, fields["tests"])
+
+
+def _box(item: Item, tools: Tools) -> Sandbox:
+    from evaluators import sandbox
+
+    preload = ("unittest.mock",) if item.fields["language"] == "python" else ()
+    return sandbox.shared(preload, mounts=tools.mounts)
 
 
 def _contents(files: list[dict[str, str]]) -> dict[str, str]:
@@ -175,7 +198,8 @@ def _path(block: code.Block, item: Item) -> str | None:
     for word in words:  # a further file beside the ones asked for
         place = PurePosixPath(word)
         beside = any(
-            place.parent == PurePosixPath(path).parent and place.suffix == PurePosixPath(path).suffix for path in wanted
+            place.parent == PurePosixPath(path).parent and place.suffix == PurePosixPath(path).suffix
+            for path in wanted
         )
         if beside and re.fullmatch(r"[\w./-]+", word) and ".." not in place.parts and word not in taken:
             return word

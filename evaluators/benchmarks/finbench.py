@@ -78,7 +78,7 @@ class FinBench:
             if not names:
                 raise UserError(
                     "data of 'finbench' not found: no folder finbench/<config> or finben/<name> holds "
-                    f"{split}.jsonl; run `manager data fetch --only finbench --to {data_dir or 'DIR'}`"
+                    f"{split}.jsonl; run `manager data fetch --suite finbench --to {data_dir or 'DIR'}`"
                 )
             LOG.warning("finbench: the stand-in rows are used: the scores are no FinBench scores")
         elif missing:

@@ -124,7 +124,7 @@ class LegalBench:
         if not present:
             raise UserError(
                 "data of 'legalbench' not found: no folder legalbench/<task> holds "
-                f"{split}.jsonl; run `manager data fetch --only legalbench --to {data_dir or 'DIR'}`"
+                f"{split}.jsonl; run `manager data fetch --suite legalbench --to {data_dir or 'DIR'}`"
             )
         if len(present) < len(INSTRUCTIONS):
             LOG.warning(

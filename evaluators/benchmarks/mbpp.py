@@ -6,6 +6,7 @@ The assertions run in a process of their own and call the answer's functions ove
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,13 @@ class Mbpp(CodeBenchmark):
 
     def item(self, row: dict[str, Any], index: int) -> Item:
         setup = row.get("test_setup_code") or "\n".join(row.get("test_imports") or [])
+        tests = tuple(row["test_list"])
         fields = {
             "text": row.get("text") or row["prompt"],
-            "tests": tuple(row["test_list"]),
+            "tests": tests,
             "setup": setup,
             "code": row["code"],
+            "names": names_under_test(row["code"], (setup, *tests)),
         }
         return Item(str(row["task_id"]), fields, row["code"])
 
@@ -52,7 +55,7 @@ class Mbpp(CodeBenchmark):
         yield Calls(
             source=solution,
             tests=(setup, *tests),  # a set-up may build objects of the program's classes
-            names=names_under_test(item.fields["code"], (setup, *tests)),
+            names=item.fields["names"],
             limits=Limits(cpu_s=30, wall_s=30),
         )
 
@@ -60,8 +63,8 @@ class Mbpp(CodeBenchmark):
         return fenced(item.fields["code"].replace("\r\n", "\n"))
 
     def wrong(self, item: Item, seed: int) -> str:
-        names = names_under_test(item.fields["code"], item.fields["tests"])
-        lines = (f"def {name}(*values, **named):\n    raise NotImplementedError({seed})\n" for name in names)
+        named = item.fields["names"]
+        lines = (f"def {name}(*values, **more):\n    raise NotImplementedError({seed})\n" for name in named)
         return fenced("\n".join(lines))
 
 
@@ -71,13 +74,19 @@ def names_under_test(reference: str, tests: tuple[str, ...]) -> tuple[str, ...]:
     An answer that names a function `set` or `len` must not change the meaning of a test.
     """
     defined: set[str] = set()
-    for node in ast.parse(reference).body:
+    for node in _parsed(reference).body:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             defined.add(node.name)
         elif isinstance(node, ast.Assign):
             defined.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    used = {node.id for test in tests for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Name)}
+    used = {node.id for test in tests for node in ast.walk(_parsed(test)) if isinstance(node, ast.Name)}
     return tuple(sorted(defined & used))
+
+
+def _parsed(source: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old escapes in the data are not the user's to mend
+        return ast.parse(source)
 
 
 BENCHMARK = Mbpp()

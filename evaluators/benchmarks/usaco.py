@@ -51,8 +51,8 @@ class Usaco(CodeBenchmark):
         return (
             "Solve this programming contest problem in Python 3. The program reads standard input and "
             "writes standard output, also where the statement names files. It must end within "
-            f"{item.fields['cpu_s']:g} s and use at most {item.fields['memory_mb']} MB on each test. Give the "
-            f"whole program in one fenced code block.\n\n{item.fields['description'].strip()}"
+            f"{item.fields['cpu_s']:g} s and use at most {item.fields['memory_mb']} MB on each test. "
+            f"Give the whole program in one fenced code block.\n\n{item.fields['description'].strip()}"
         )
 
     def programs(self, item: Item, solution: str) -> Iterator[Program]:

@@ -95,7 +95,7 @@ def _kind(
 ) -> tuple[VerdictKind, str]:
     limits = program.limits
     ended = {
-        "wall": (VerdictKind.TIME_LIMIT, f"more than {limits.wall_s:g} s"),
+        "wall": (VerdictKind.TIME_LIMIT, f"more than {_wall_s(program, answer['step']):g} s"),
         "cpu": (VerdictKind.TIME_LIMIT, f"more than {limits.cpu_s:g} s of CPU"),
         "memory": (VerdictKind.MEMORY_LIMIT, f"more than {limits.memory_mb} MB"),
         "output": (VerdictKind.OUTPUT_LIMIT, f"more than {limits.output_kb} kB of output"),
@@ -123,6 +123,10 @@ def _kind(
     if isinstance(program, Script) and program.expected is not None:
         return _compared(stdout, program.expected)
     return VerdictKind.PASSED, ""
+
+
+def _wall_s(program: Program, step: int) -> float:
+    return program.steps[step].wall_s if isinstance(program, Command) else program.limits.wall_s
 
 
 def _bad_end(limits: Limits, answer: dict[str, Any], stderr: bytes) -> tuple[VerdictKind, str] | None:

@@ -1,11 +1,12 @@
 """How an exercise of each language is laid out, built and tested, and how its report is read.
 
-C++ and JavaScript run the exercises' own test files under small runners of this project (polyglot_runners), so
-that no package has to be fetched; Java needs the JUnit and AssertJ jars, Rust and Go their tool chains.
+C++, Java and JavaScript run the exercises' own test files, unchanged, under small runners of this project
+(polyglot_runners) in the place of Catch, JUnit with AssertJ, and jest, so that no package has to be fetched.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -47,7 +48,7 @@ class Tools:
 
 
 def tools_folder() -> Path | None:
-    """The folder with `java/*.jar` and `cargo/` (a CARGO_HOME with the crates), where there is one."""
+    """The folder with `java/*.jar` and `cargo/` (a CARGO_HOME) for exercises that need more packages."""
     place = os.environ.get(TOOLS_VARIABLE)
     return Path(place).resolve() if place else None
 
@@ -70,11 +71,6 @@ def _find_tools(language: str, _path: str, folder: Path | None) -> Tools:
         if not home.is_relative_to("/usr"):
             mounts.append(home)
             path.append(str(home / "bin"))
-    if language == "java" and not (folder and list((folder / "java").glob("*.jar"))):
-        return Tools(
-            "the jars of JUnit 5 and AssertJ: put junit-jupiter, junit-platform-launcher, assertj-core and what "
-            f"they depend on into DIR/java and set {TOOLS_VARIABLE}=DIR (docs/sandbox.md)"
-        )
     if folder and language in ("java", "rust"):
         mounts.append(folder)
     return Tools("", tuple(dict.fromkeys(mounts)), tuple(dict.fromkeys(path)))
@@ -119,7 +115,7 @@ def _command(
         environment={"PATH": path, **environment},
         take=(_REPORT,),
         limits=Limits(
-            cpu_s=4 * (_BUILD_S + _TEST_S), wall_s=_BUILD_S, memory_mb=3072, processes=256, file_mb=768,
+            cpu_s=4 * (_BUILD_S + _TEST_S), wall_s=_BUILD_S, memory_mb=3072, processes=1200, file_mb=768,
             open_files=1024, output_kb=4096,
         ),
     )  # fmt: skip
@@ -137,7 +133,17 @@ def _cpp(exercise: Exercise, tools: Tools, secret: str) -> Program:
         "test/tests-main.cpp": _runner("catch_main.cpp"),
     }
     sources = [name for name in files if name.endswith(".cpp")]
-    compile_ = ("g++", "-std=c++17", "-O1", "-pthread", "-DEXERCISM_RUN_ALL_TESTS", "-I.", "-o", "tests", *sources)
+    compile_ = (
+        "g++",
+        "-std=c++17",
+        "-O1",
+        "-pthread",
+        "-DEXERCISM_RUN_ALL_TESTS",
+        "-I.",
+        "-o",
+        "tests",
+        *sources,
+    )
     return _command(files, (compile_,), ("./tests", _REPORT), tools, secret, {})
 
 
@@ -146,32 +152,82 @@ def _javascript(exercise: Exercise, tools: Tools, secret: str) -> Program:
     files = {**exercise.files, **exercise.tests, **{f".runner/{name}": _runner(name) for name in runners}}
     (spec,) = [name for name in exercise.tests if name.endswith(".spec.js")]
     files["package.json"] = '{"private": true}'
-    run = ("node", "--max-old-space-size=512", "--import", "./.runner/register.mjs", "./.runner/jest_like.mjs")
+    run = (
+        "node",
+        "--max-old-space-size=512",
+        "--import",
+        "./.runner/register.mjs",
+        "./.runner/jest_like.mjs",
+    )
     return _command(files, (), (*run, f"/tmp/work/{spec}", _REPORT), tools, secret, {})
 
 
+_JUNIT = "org/junit/jupiter/api"
+_ON_METHODS = "@Retention(RetentionPolicy.RUNTIME) public @interface"
+_JAVA_TYPES = {
+    f"{_JUNIT}/Test": f"{_ON_METHODS} Test {{}}",
+    f"{_JUNIT}/BeforeEach": f"{_ON_METHODS} BeforeEach {{}}",
+    f"{_JUNIT}/AfterEach": f"{_ON_METHODS} AfterEach {{}}",
+    f"{_JUNIT}/Disabled": f'{_ON_METHODS} Disabled {{ String value() default ""; }}',
+    f"{_JUNIT}/DisplayName": f"{_ON_METHODS} DisplayName {{ String value(); }}",
+    f"{_JUNIT}/extension/ExtendWith": f"{_ON_METHODS} ExtendWith {{ Class<?>[] value(); }}",
+    f"{_JUNIT}/extension/ExtensionContext": "public interface ExtensionContext {}",
+    f"{_JUNIT}/extension/BeforeTestExecutionCallback": (
+        "public interface BeforeTestExecutionCallback "
+        "{ void beforeTestExecution(ExtensionContext context) throws Exception; }"
+    ),
+    f"{_JUNIT}/extension/AfterTestExecutionCallback": (
+        "public interface AfterTestExecutionCallback "
+        "{ void afterTestExecution(ExtensionContext context) throws Exception; }"
+    ),
+    "org/assertj/core/api/AssertionsForClassTypes": (
+        "public class AssertionsForClassTypes extends Assertions {}"
+    ),
+}
+
+
+def _java_type(path: str, text: str) -> str:
+    package = path.rpartition("/")[0].replace("/", ".")
+    return f"package {package};\n\nimport java.lang.annotation.*;\n\n{text}\n"
+
+
 def _java(exercise: Exercise, tools: Tools, secret: str) -> Program:
-    tests = {name: re.sub(r"@Disabled\b(\([^)]*\))?", "", text) for name, text in exercise.tests.items()}
-    files = {**exercise.files, **tests, "RunTests.java": _runner("RunTests.java")}
-    sources = [name for name in files if name.endswith(".java")]
+    runner = {
+        "RunTests.java": _runner("java/RunTests.java"),
+        "org/assertj/core/api/Assertions.java": _runner("java/Assertions.java"),
+        **{f"{path}.java": _java_type(path, text) for path, text in _JAVA_TYPES.items()},
+    }
+    files = {**exercise.files, **exercise.tests, **{f".runner/{path}": text for path, text in runner.items()}}
     folder = tools_folder()
-    jars = f"{folder}/java/*" if folder else ""
-    classes = [Path(name).stem for name in tests if name.endswith("Test.java")]
+    jars = f":{folder}/java/*" if folder else ""  # what a few exercises use beside JUnit and AssertJ
+    sources = [name for name in files if name.endswith(".java")]
+    classes = [Path(name).stem for name in exercise.tests if name.endswith("Test.java")]
     machine = ("-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
-    compile_ = ("javac", "-J-Xmx768m", "-J-XX:+UseSerialGC", "-encoding", "UTF-8", "-nowarn", "-cp", jars, "-d", "out")
-    test = ("java", *machine, "-cp", f"out:{jars}", "RunTests", _REPORT, *classes)
-    return _command(files, ((*compile_, *sources),), test, tools, secret, {})
+    flags = ("-encoding", "UTF-8", "-nowarn", "-proc:none", "-cp", f"out{jars}", "-d", "out")
+    compile_ = ("javac", *(f"-J{flag}" for flag in machine), *flags, *sources)
+    test = ("java", *machine[:2], "-cp", f"out{jars}", "RunTests", _REPORT, *classes)
+    return _command(files, (compile_,), test, tools, secret, {})
 
 
 def _rust(exercise: Exercise, tools: Tools, secret: str) -> Program:
     files = {**exercise.files, **exercise.tests}
     folder = tools_folder()
     crates = folder / "cargo" if folder and (folder / "cargo").is_dir() else "/tmp/work/.cargo"
-    environment = {"CARGO_HOME": str(crates), "CARGO_TARGET_DIR": "/tmp/work/target", "CARGO_INCREMENTAL": "0"}
+    environment = {
+        "CARGO_HOME": str(crates),
+        "CARGO_TARGET_DIR": "/tmp/work/target",
+        "CARGO_INCREMENTAL": "0",
+    }
     test = ("cargo", "test", "--offline", "--jobs", "2")
-    return _command(
-        files, ((*test, "--no-run"),), (*test, "--", "--include-ignored"), tools, "", environment
-    )
+    return _command(files, ((*test, "--no-run"),), (*test, "--", "--include-ignored"), tools, "", environment)
+
+
+def crates_program(exercise: Exercise, tools: Tools) -> Program:
+    """Whether the crates that an exercise's own Cargo.toml names are on this machine."""
+    from evaluators.sandbox import Step
+
+    rust = _rust(exercise, tools, "")
+    return dataclasses.replace(rust, steps=(Step(("cargo", "generate-lockfile", "--offline"), _BUILD_S),))
 
 
 def _go(exercise: Exercise, tools: Tools, secret: str) -> Program:
@@ -228,16 +284,20 @@ _TEST_MARK = {
 }
 
 
+_BENCHMARKS = re.compile(r"^#if\w*[^\n]*EXERCISM_INCLUDE_BENCHMARK.*?^#endif", re.MULTILINE | re.DOTALL)
+
+
 def fewest_tests(exercise: Exercise) -> int:
     """How many tests the files have at least: a report with fewer is not of them."""
     mark = _TEST_MARK[exercise.language]
-    return sum(len(mark.findall(text)) for text in exercise.tests.values())
+    texts = [_BENCHMARKS.sub("", text) for text in exercise.tests.values()]
+    if any("#[cfg(feature" in text for text in texts):  # tests of a feature that is off
+        return 1
+    return sum(len(mark.findall(text)) for text in texts)
 
 
 def judged(exercise: Exercise, verdict: Verdict, secret: str) -> Verdict:
     """The verdict by the tests' report; an exit status of 0 alone proves nothing."""
-    import dataclasses
-
     from evaluators.sandbox import VerdictKind
 
     if exercise.language == "python":

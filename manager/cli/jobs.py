@@ -23,6 +23,9 @@ Filters = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Only jobs with these labels: stage=train, domain=math."),
 ]  # fmt: skip
 
+# A controller is asked this often for a job whose log is followed over a requeue.
+QUEUE_POLL_S = 5.0
+
 
 def logs(
     job: JobId,
@@ -38,8 +41,8 @@ def logs(
         for piece in _text(run, chosen, follow):
             sys.stdout.write(piece)
             sys.stdout.flush()
-        newest = run.last_attempt()
-        if not follow or newest is None or newest.number == chosen.number:
+        newest = _next_attempt(Store.open(store), run, chosen) if follow else None
+        if newest is None:
             break
         number = newest.number
         print(f"--- attempt {number}")
@@ -63,21 +66,30 @@ def _attempt(run: RunDirectory, number: int | None) -> Attempt:
 
 def _text(run: RunDirectory, attempt: Attempt, follow: bool) -> Iterator[str]:
     """The attempt's output, then its errors; with `follow`, both as they grow until the attempt ends."""
+    from manager.logs import Section
     from manager.observe import attempt_alive
 
-    paths = [Path(path) for path in attempt.record.get("logs", [])]
-    places = dict.fromkeys(paths, 0)
+    execution = str(attempt.record.get("execution", ""))
+    sections = [Section(Path(path), execution) for path in attempt.record.get("logs", [])]
     while True:
         alive = attempt_alive(Attempt.at(attempt.path))
-        for path in paths:
-            if path.exists():
-                with open(path, encoding="utf-8", errors="replace") as stream:
-                    stream.seek(places[path])
-                    yield stream.read()
-                    places[path] = stream.tell()
+        yield from (section.read() for section in sections)
         if not follow or not alive or run.is_done():
             return
         time.sleep(0.5)
+
+
+def _next_attempt(store: Store, run: RunDirectory, shown: Attempt) -> Attempt | None:
+    """The attempt after this one; waits for it while a scheduler still holds the job."""
+    from manager.backends import in_queue
+
+    while True:
+        newest = run.last_attempt()
+        if newest is not None and newest.number != shown.number:
+            return newest
+        if run.is_done() or not in_queue(store, run.id):
+            return None
+        time.sleep(QUEUE_POLL_S)
 
 
 def cancel(

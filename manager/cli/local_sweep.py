@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +13,7 @@ from rich.live import Live
 from manager import render
 from manager.cli.sweeps import next_step
 from manager.cluster.local import LocalBackend
+from manager.drain_process import draining, sweep_command
 from manager.foreground import ForegroundSweep
 from manager.job import State, Sweep
 from manager.lock import exclusive
@@ -113,22 +110,13 @@ class Display:
 
 @contextmanager
 def _tracking(store: Store, sweep: Sweep, console: Console) -> Iterator[None]:
-    """MLflow's side process: it must never slow or end a job, so it only reads what jobs write."""
-    argv = [sys.executable, "-m", "manager.tracking_drain", str(store.root), sweep.name, "--parent", str(os.getpid())]
     log = store.sweep_dir(sweep.name) / "tracking.log"
-    # The drain takes SIGTERM for: send the rest and leave. Blocked while it starts, the signal waits until
-    # the drain can understand it. Its own session, so that Ctrl-C does not end it before its last pass.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    drain = None
     try:
-        with open(log, "ab") as stream:
-            drain = subprocess.Popen(argv, stdout=stream, stderr=stream, start_new_session=True)
+        with draining(sweep_command(store, sweep.name), log) as drain:
+            yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    try:
-        yield
-    finally:
-        drain.send_signal(signal.SIGTERM)  # it sends the rest, then it leaves
-        if drain.wait() != 0:
+        if drain is not None and not drain.complete:
             console.print(f"MLflow did not get everything (see {log}); `manager sync {sweep.name}` sends the rest")
 
 

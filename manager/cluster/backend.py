@@ -18,6 +18,10 @@ class Phase(StrEnum):
     UNKNOWN = "unknown"  # could not be asked
 
 
+# The reason of jobs that wait for a person: the first of their array failed before its first step.
+HELD_BACK = "held: the first job of its array failed"
+
+
 @dataclass(frozen=True)
 class SchedulerView:
     """What the scheduler says about a job's newest submission."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from manager.cluster.backend import Phase, SchedulerView, Submission
+from manager.cluster.backend import HELD_BACK, Phase, SchedulerView, Submission
 from manager.cluster.slurm_arrays import (
     Chunk,
     ParentTask,
@@ -37,7 +37,7 @@ from manager.cluster.slurm_record import (
 )
 from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Site
-from manager.cluster.slurm_view import HELD_BACK, Evidence, parents_in_queue, unlisted, views
+from manager.cluster.slurm_view import Evidence, parents_in_queue, unlisted, views
 from manager.errors import UserError
 from manager.job import SweepJob
 from manager.observe import file_server_time

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from manager.cluster.backend import Phase, SchedulerView
+from manager.cluster.backend import HELD_BACK, Phase, SchedulerView
 from manager.cluster.slurm_query import NEVER, REST, Row, Rows
 from manager.cluster.slurm_record import Record, submissions_of
-
-# The first job of an array failed before its first step; the others wait for a person to look at it.
-HELD_BACK = "held: the first job of its array failed"
 
 _ORDER = {Phase.RUNNING: 4, Phase.QUEUED: 3, Phase.UNKNOWN: 2}
 

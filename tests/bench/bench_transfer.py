@@ -56,6 +56,7 @@ def table(seed: int = 0) -> pd.DataFrame:
                     "train_domain": trained_on, "train_domains": trained_on, "train_subdomains": "",
                     "path": trained_on, "path_domains": trained_on, "algorithm": "published",
                     "reward": "published", "benchmark": name, "domain": domain, "subdomain": "", "condition": "{}",
+                    "prompting": "chat",
                     "items": ids, "value": value.ravel().astype(float),
                 })  # fmt: skip
     return _joined(parts)

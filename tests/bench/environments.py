@@ -49,9 +49,8 @@ def _play(environments: list[Environment], rng: random.Random) -> tuple[float, f
 
 
 def main(chosen: list[str]) -> None:
-    print(
-        f"{'environment':14} {'steps/s: one':>12} {'64 in turn':>11} {'ratio':>6} {'resets/s':>9} {'chars':>6} {'MB each':>8}"
-    )
+    heads = f"{'steps/s: one':>12} {'64 in turn':>11} {'ratio':>6} {'resets/s':>9} {'chars':>6} {'MB each':>8}"
+    print(f"{'environment':14} {heads}")
     for name in chosen or names():
         try:
             one = make(name)

@@ -34,7 +34,7 @@ def identify(block: Block) -> str:
     return block.place
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=identify)
+@pytest.mark.parametrize("block", list(blocks("yaml")), ids=identify)
 def test_yaml_blocks_are_valid(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = yaml.safe_load(block.text)
     if "clusters" in content:

@@ -191,3 +191,22 @@ def test_jobs_without_a_store_entry_are_not_invented(tmp_path):
     frame = experiments.load("s", store=store)
     assert frame.empty
     assert list(frame.columns) == list(COLUMNS)
+
+
+def test_ways_of_asking_are_kept_apart_and_a_base_asked_otherwise_is_told(tmp_path):
+    """A base that is no chat model is asked in its own way; a model asked in two ways is two arms."""
+    writer = Writer(tmp_path, Plan(items=4))
+    writer.difficulty = {("b", f"mini_{d}"): np.zeros(4) for d in ("math", "code", "knowledge")}
+    asked = {"b": ("base_fewshot",), "t": ("chat",), "u": ("chat", "base_fewshot")}
+    for name, ways in asked.items():
+        for way in ways:
+            job = evaluate_job(writer.plan, {"name": name, "hub": f"org/{name}", "revision": "1"}, ())
+            job = Job(job.kind, {**job.config, "prompting": way})
+            writer.add("evaluate", {}, job, {})
+            writer.outcomes(job, "b", {})
+    writer.store.write_sweep(Sweep("s", None, tuple(writer.entries)))
+    pairs = [Pair("t", "b", ("math",)), Pair("u", "b", ("math",))]
+    comparison = compare(table(source(writer.store, "s", pairs)))
+    assert [(u.name, u.prompting) for u in comparison.units] == [("t", "chat"), ("u", "base_fewshot"), ("u", "chat")]
+    assert all((b.trained_count == 1).all() for b in comparison.benchmarks)
+    assert sum("its base b by base_fewshot" in note for note in comparison.notes) == 2

@@ -132,9 +132,9 @@ def test_rewards(tmp_path):
             writer.outcomes(evaluation, "b", {"math": effect})
     result = judged(finish(writer, "rewards", "rewards"), "rewards")
     inside = result.tables["contrasts"].query("evaluated == 'in-domain'").iloc[0]
-    assert (inside["level"], inside["reference"]) == ("random", "correctness")
+    assert (inside["level"], inside["reference"]) == ("random", "correct")
     assert inside["verdict"] == "loss"
-    assert any(s.startswith("random against correctness, inside") and "less" in s for s in result.findings)
+    assert any(s.startswith("random against correct, inside") and "less" in s for s in result.findings)
 
 
 def test_scale(tmp_path):

@@ -88,12 +88,12 @@ srun --unbuffered --output /store/submissions/m0123456789abcde/%A_%a_%t_log.out 
 # teardown
 code=$?
 [ $code -eq 0 ] && exit 0
-for pause in 1 5 10 20 40 0; do
+for pause in 1 3 9 0; do
   told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause
 done
 printf %s "$told" | /venv/bin/python -m manager.cluster.slurm_after /store m0123456789abcde $code; verdict=$?
 if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
-  for pause in 1 5 10 20 40 0; do
+  for pause in 1 3 9 0; do
     scontrol requeue $SLURM_JOB_ID && break; sleep $pause
   done
   [ $verdict -ne 4 ] || scontrol update jobid=$SLURM_JOB_ID excnodelist=node13,$SLURMD_NODENAME

@@ -15,7 +15,7 @@ from manager.errors import UserError
 from manager.job import Resources, Sweep
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import ROOT, Cluster, backend, logs, steps_done, toy, toy_sweep, wait_for
+from tests.slurm.cluster import ROOT, Cluster, backend, finished, logs, steps_done, toy, toy_sweep, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -42,7 +42,7 @@ def rerun_until_done(store: Store, sweep: Sweep, deadline_s: float = 240.0) -> N
             submit_missing(store, sweep, backend(store, sweep.name))
         except UserError:
             return False  # Slurm is away: told, and tried again
-        return all(run.is_done() for run in runs(store, sweep))
+        return all(finished(run) for run in runs(store, sweep))
 
     try:
         wait_for(again, "every job has its result", deadline_s)
@@ -83,7 +83,7 @@ def test_the_controller_is_away_while_jobs_run(cluster: Cluster, store: Store) -
     assert {view.phase for view in views.values()} == {Phase.UNKNOWN}
     assert all(view.since is not None for view in views.values())
     assert submit_missing(store, sweep, backend(store, timeout_s=15.0)).submitted == 0
-    wait_for(lambda: all(run.is_done() for run in runs(store, sweep)), "jobs end without a controller")
+    wait_for(lambda: all(finished(run) for run in runs(store, sweep)), "jobs end without a controller")
     cluster.fault("start", "slurmctld")
     assert submit_missing(store, sweep, backend(store)).submitted == 0
     assert_undisturbed(store, sweep, 12)
@@ -164,7 +164,7 @@ def test_a_preempted_job_saves_itself_and_continues(cluster: Cluster, store: Sto
         wait_for(lambda: run.attempts()[0].end is not None, "it has saved itself")
         cause = (run.attempts()[0].end or {})["cause"]
         assert cause == ("SIGUSR2" if signals == "user signal" else "SIGTERM")
-        wait_for(lambda: run.is_done(), "Slurm runs it again without any manager")
+        wait_for(lambda: finished(run), "Slurm runs it again without any manager")
     assert_undisturbed(store, sweep, 20)
     assert [a.outcome for a in run.attempts()] == ["interrupted", "done"]
 
@@ -184,7 +184,7 @@ def test_a_job_longer_than_its_time_limit_continues_as_long_as_it_gets_further(c
     # Slurm sends the signal up to a minute early: every attempt gets a few seconds, and saves what it did.
     submit_missing(store, sweep, backend(store, signal_before_limit_s=20))
     (run,) = runs(store, sweep)
-    wait_for(lambda: run.is_done(), "it is done without any manager", deadline_s=280.0)
+    wait_for(lambda: finished(run), "it is done without any manager", deadline_s=280.0)
     assert_undisturbed(store, sweep, 80)
     assert len(run.attempts()) >= 2
     assert {(a.end or {}).get("cause") for a in run.attempts()[:-1]} == {"SIGUSR2"}

@@ -31,7 +31,8 @@ SMALL = (
 
 
 def manager(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MANAGER_CLUSTERS": str(folder / "clusters.yaml"), "MANAGER_STORE": str(folder / "runs")}
+    places = {"MANAGER_CLUSTERS": str(folder / "clusters.yaml"), "MANAGER_STORE": str(folder / "runs")}
+    environment = {**os.environ, **places}
     environment.pop("MANAGER_KINDS", None)
     return subprocess.run(
         [sys.executable, "-m", "manager", *arguments],

@@ -75,7 +75,15 @@ class Attempt:
         return [json.loads(line) for line in lines]
 
     def metrics(self) -> dict[int, dict[str, float]]:
-        return {record["step"]: record["values"] for record in self.records() if record["type"] == "metrics"}
+        """All values of each step, whichever records they came in."""
+        found: dict[int, dict[str, float]] = {}
+        for record in self.records():
+            if record["type"] == "metrics":
+                found.setdefault(record["step"], {}).update(record["values"])
+        return found
+
+    def curve(self, name: str) -> dict[int, float]:
+        return {step: values[name] for step, values in self.metrics().items() if name in values}
 
     def events(self) -> dict[str, dict[str, Any]]:
         return {record["name"]: record for record in self.records() if record["type"] == "event"}

@@ -98,6 +98,7 @@ def test_every_completion_has_its_rewards_in_the_table(root: Path, model: dict[s
             assert sum(row["reward_correct"] for row in mine) / 16 == pytest.approx(values["rewards/correct/mean"])
             assert {row["outcome"] for row in mine} <= {"right", "wrong", "no_answer", "truncated"}
             assert all(row["completion"] is not None for row in mine)
+    assert {"kl_to_base/math", "kl_to_base/code", "kl_to_base/knowledge"} <= set(attempt.metrics()[8])
     shown = next(values for values in attempt.metrics().values() if "reward" in values)
     assert {"reward", "kl" if "kl" in shown else "entropy", "grad_norm", "learning_rate", "tokens_per_s",
             "completions/clipped_ratio", "frac_reward_zero_std", "score/knowledge", "time/generation_s",

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 _PLAIN_FLOAT = float.__repr__
-_DEEPEST = 400
+_DEEPEST = 150
 
 
 class CodecError(Exception):

@@ -198,7 +198,8 @@ def set_limits(limits: dict[str, float], *, address_space: bool) -> None:
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
     resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
     resource.setrlimit(resource.RLIMIT_SIGPENDING, (256, 256))
-    stack = min(256 * _MIB, int(limits["memory_mb"] * _MIB))
+    # a forked interpreter's threads keep their size; those of a new program get what is set here
+    stack = min(256 if address_space else 8, int(limits["memory_mb"])) * _MIB
     hard_stack = resource.getrlimit(resource.RLIMIT_STACK)[1]
     stack = stack if hard_stack == resource.RLIM_INFINITY else min(stack, hard_stack)
     resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
@@ -208,8 +209,9 @@ def set_limits(limits: dict[str, float], *, address_space: bool) -> None:
         most = mapped + int(limits["memory_mb"] * _MIB)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     else:
-        # runtimes that reserve address space beforehand: what is writable and private counts
-        most = int(limits["memory_mb"] * _MIB)
+        # Runtimes reserve address space and stacks that they do not use: what is writable and private counts,
+        # generously; the supervisor watches what is really used.
+        most = 4 * int(limits["memory_mb"] * _MIB)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     # last: the user's processes outside count from the same number only on kernels before 5.14
     processes = int(limits["processes"]) + 6  # the sandbox's own: bwrap, its init, zygote, supervisor, tester

@@ -78,12 +78,26 @@ private:
     double margin_ = 0.0;
 };
 
+template <class T> class MatcherBase {
+public:
+    virtual ~MatcherBase() = default;
+    virtual bool match(T const& value) const = 0;
+    virtual std::string describe() const { return ""; }
+};
+
 namespace Matchers {
 struct WithinAbsMatcher {
     double target, margin;
     bool match(double value) const { return std::fabs(value - target) <= margin; }
 };
 inline WithinAbsMatcher WithinAbs(double target, double margin) { return {target, margin}; }
+template <class T> struct PredicateMatcher {
+    std::function<bool(const T&)> holds;
+    bool match(const T& value) const { return holds(value); }
+};
+template <class T> PredicateMatcher<T> Predicate(std::function<bool(const T&)> holds, const std::string& = "") {
+    return {std::move(holds)};
+}
 struct EqualsMatcher {
     std::string target;
     bool match(const std::string& value) const { return value == target; }

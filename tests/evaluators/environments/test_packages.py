@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +216,78 @@ def test_scienceworld_short_tasks_fit_into_the_cap() -> None:
 def test_scienceworld_unknown_task_lists_the_tasks() -> None:
     with pytest.raises(UserError, match="has no task boil-egg; it has: boil, "):
         make("scienceworld", tasks="boil-egg")
+
+
+@needs("alfworld")
+def test_alfworld() -> None:
+    environment = make("alfworld")
+    for split in ("train", "test"):
+        assert contract.solved_share(environment, range(4), split) >= 0.95
+    contract.check_repeats(lambda: make("alfworld"), range(2))
+    contract.check_augmentation(environment, range(2), 200)
+    contract.check_invalid_actions(environment)
+    contract.check_splits_are_disjoint(environment, environment.content, 4)  # type: ignore[attr-defined]
+
+
+@needs("alfworld")
+@pytest.mark.slow
+def test_alfworld_sampled_tasks_of_both_splits() -> None:
+    for split in ("train", "test"):
+        assert contract.solved_share(make("alfworld"), range(40), split) >= 0.95
+
+
+@needs("alfworld")
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["place", "light", "clean", "heat", "cool", "two"])
+def test_alfworld_every_kind_of_task_can_be_solved_and_is_not_solved_at_the_start(kind: str) -> None:
+    environment = make("alfworld", kinds=[kind])
+    for task in range(2):
+        state = environment.reset(task, "test")
+        assert state.startswith("Task: ")
+        assert not environment.success
+        verbs = {action.split()[0] for action in environment.oracle() or []}
+        assert {"light": "use", "place": "move", "two": "move"}.get(kind, kind) in verbs
+    assert contract.solved_share(environment, range(2), "test") == 1.0
+
+
+@needs("alfworld")
+def test_alfworld_closed_furniture_hides_what_is_in_it() -> None:
+    environment = make("alfworld")
+    environment.reset(0, "train")
+    closed = next(action for action in environment.admissible() if action.startswith("go to cabinet"))
+    assert "It is closed." in environment.step(closed).text
+    assert "In or on it: " in environment.step(closed.replace("go to", "open")).text
+
+
+@needs("alfworld")
+def test_alfworld_official_layout_is_read(tmp_path: Path) -> None:
+    from evaluators.environments._alfworld_rooms import make_problem
+    from evaluators.environments.alfworld import _logic
+
+    problem = make_problem(random.Random(3), ("place",))
+    mangled = re.sub(r"\b(?!loc_)([a-z]+)_(\d+)\b", r"\1_bar__plus_0\2_dot_25", problem.pddl)
+    domain, grammar = _logic()
+    for folder, solvable in (("trial_1", True), ("trial_2", False)):
+        place = tmp_path / "valid_unseen" / "pick_and_place_simple" / folder
+        place.mkdir(parents=True)
+        game = {
+            "pddl_domain": domain,
+            "grammar": grammar.replace("UNKNOWN GOAL", problem.task),
+            "pddl_problem": mangled,
+            "solvable": solvable,
+        }
+        (place / "game.tw-pddl").write_text(json.dumps(game))
+    environment = make("alfworld", data=str(tmp_path))
+    assert environment.task_count("test") == 1
+    assert environment.reset(0, "test").startswith(f"Task: {problem.task}.")
+    assert contract.solved_share(environment, range(1), "test") == 1.0
+    with pytest.raises(UserError, match="no task 1"):
+        environment.reset(1, "test")
+    with pytest.raises(UserError, match="alfworld-download"):
+        environment.reset(0, "train")
+
+
+@needs("alfworld")
+def test_alfworld_unknown_kind_lists_the_kinds() -> None:
+    with pytest.raises(UserError, match="has no kind fry; it has: place, light"):
+        make("alfworld", kinds=["fry"])
