@@ -19,7 +19,6 @@ from manager.liveness import identify
 from manager.observe import attempt_alive
 from manager.store import Attempt, RunDirectory
 
-
 # Held by an attempt while it runs and given up at its end, so that a full disk still takes the record of why it
 # ended. Random bytes: a file system that compresses would keep nothing of zeros.
 RESERVE = "reserve"

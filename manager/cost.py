@@ -64,20 +64,26 @@ class Cost:
         return f"{amount} ({', '.join(parts)})"
 
 
+def base_job(job: Job, jobs: Mapping[str, Job]) -> Job | None:
+    """The first of the jobs whose models this one goes back to; None where one of them is not known."""
+    seen: Job | None = job
+    for _ in range(len(jobs) + 1):
+        model = seen.config.get("model") if seen else None
+        if seen is None or not isinstance(model, Mapping):
+            return None
+        if "need" not in model:
+            return seen
+        seen = jobs.get(seen.needs[model["need"]])
+    return None
+
+
 def base_model(job: Job, jobs: Mapping[str, Job]) -> str:
     """The model that a job starts from, followed through the jobs that made it: size decides the cost."""
-    seen = job
-    for _ in range(len(jobs) + 1):
-        model = seen.config.get("model")
-        if not isinstance(model, Mapping):
-            return ""
-        if "need" not in model:
-            return str(model.get("name") or model.get("hub") or model.get("path") or "")
-        parent = jobs.get(seen.needs[model["need"]])
-        if parent is None:
-            return ""
-        seen = parent
-    return ""
+    first = base_job(job, jobs)
+    if first is None:
+        return ""
+    model = first.config["model"]
+    return str(model.get("name") or model.get("hub") or model.get("path") or "")
 
 
 def shape(job: Job, jobs: Mapping[str, Job]) -> str:

@@ -14,6 +14,7 @@ from manager import render
 from manager.cli.sweeps import next_step
 from manager.cluster.local import LocalBackend
 from manager.drain_process import draining, sweep_command
+from manager.forecast import refuse_above_budget
 from manager.foreground import ForegroundSweep
 from manager.job import State, Sweep
 from manager.lock import exclusive
@@ -35,6 +36,7 @@ def run_here(store: Store, sweep: Sweep, backend: LocalBackend) -> int:
         facts = all_facts(store, ids)
         todo = actions(sweep, facts)
         backend.check([each.entry for each in todo if each.act is not Act.SKIP])
+        refuse_above_budget(store, sweep, [each.entry for each in todo if each.act in (Act.SUBMIT, Act.RESUME)])
         for entry in sweep.jobs:
             store.add_job(entry.job)
         store.write_sweep(sweep, backend=backend.name)
@@ -94,7 +96,7 @@ class Display:
     def stopping(self, jobs: int) -> None:
         """The user pressed Ctrl-C: say at once that it was understood."""
         what = "no job runs" if not jobs else "one job saves" if jobs == 1 else f"{jobs} jobs save"
-        self._console.print(f"stopping: {what} and MLflow gets the rest; Ctrl-C again ends the jobs at once")
+        self._console.print(f"stopping: {what}, MLflow gets the rest; Ctrl-C again ends all at once")
 
     def _status(self) -> SweepStatus:
         return collect(self._store, self._sweep, all_facts(self._store, [e.job.id for e in self._sweep.jobs]))
