@@ -59,11 +59,11 @@ class Record:
 
 
 class OutcomeFiles:
-    """The records of one job, by benchmark. Writing is safe from several threads."""
+    """The records of one job, by benchmark."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writers: dict[Path, JsonlWriter] = {}
+        self._writers: dict[tuple[str, bool], JsonlWriter] = {}
         self._lock = threading.Lock()
 
     def path(self, benchmark: str) -> Path:
@@ -102,16 +102,19 @@ class OutcomeFiles:
             "prompt_tokens": completion.prompt_tokens,
             "completion_tokens": completion.completion_tokens,
         }
-        self._write(self._generated(benchmark), value)
+        self._writer(benchmark, generated=True).write(value)
 
     def write(self, benchmark: str, record: Record) -> None:
-        self._write(self.path(benchmark), dict(vars(record)))
+        self._writer(benchmark, generated=False).write(dict(vars(record)))
 
-    def _write(self, path: Path, value: dict[str, Any]) -> None:
-        with self._lock:
-            if path not in self._writers:
-                self._writers[path] = JsonlWriter(path)
-            self._writers[path].write(value)
+    def _writer(self, benchmark: str, *, generated: bool) -> JsonlWriter:
+        """Each file has one thread that writes it at a time: the job's, or the one that holds the job's lock."""
+        writer = self._writers.get((benchmark, generated))
+        if writer is None:
+            with self._lock:
+                writer = JsonlWriter(self._generated(benchmark) if generated else self.path(benchmark))
+                self._writers[benchmark, generated] = writer
+        return writer
 
     def close(self, *, complete: bool = False) -> None:
         """Sync to disk; `complete` also removes what only a resumption needs."""
