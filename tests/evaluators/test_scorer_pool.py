@@ -125,6 +125,17 @@ def test_a_scorers_children_go_with_it() -> None:
 
 
 @pytest.mark.usefixtures("bad")
+def test_asked_to_stop_it_does_not_wait_for_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAD_SECONDS", "600")
+    pool = ScorerPool(1)
+    found: list[Score] = []
+    pool.submit(Task("bad_scorer", Item("1", {}), "hang", False, found.append))
+    assert pool.finish(lambda: True) is False
+    pool.abandon()
+    assert not found
+
+
+@pytest.mark.usefixtures("bad")
 def test_an_error_in_recording_is_raised_not_swallowed() -> None:
     def full(score: Score) -> None:
         raise OSError(28, "No space left on device")
