@@ -71,15 +71,13 @@ class _Worker:
     def ask(self, program: Program) -> tuple[dict[str, Any], list[bytes]]:
         """Run one program; SandboxError when the worker is lost."""
         header, blobs, wall_s = request_of(program)
+        self._connection.settimeout(wall_s + _GRACE_S)
         try:
-            self._connection.settimeout(wall_s + _GRACE_S)  # fails where the pool was closed meanwhile
-            self._connection.sendall(b"r")
             wire.send_frame(self._connection, header, *blobs)
             tests = tests_of(program)
             if tests is not None:
                 wire.send_frame(self._connection, tests)
             answer = wire.receive_frame(self._connection)
-            wire.receive_exactly(self._connection, 1)
         except (wire.FrameError, OSError) as error:
             raise SandboxError(f"{self.errors() or error}") from error
         return answer
