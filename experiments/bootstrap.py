@@ -6,6 +6,8 @@ between cells (the items, the base's answers) stays shared.
 
 - Items: within each benchmark N items are drawn with replacement; all units see the same draw. Deviations
   are scaled by sqrt(N / (N - 1)).
+  Where few answers differ, resampling sees almost no spread: one that differs by half an answer up and down
+  is added for each unit and benchmark, as Agresti and Min (2005) do for paired proportions.
 - Training runs: the spread of an arm's k runs (same base, data, algorithm) is taken from all arms together,
   or from the arm itself where that is larger: two or three runs alone often agree by chance, and an interval
   made from them alone is then far too narrow. Residuals of the runs, rescaled by sqrt(k / (k - 1)) (Rao and
@@ -90,8 +92,12 @@ def estimate(
     level: float = 0.95,
     seed: int = 0,
     keep_draws: bool = False,
+    added: float = 1.0,
 ) -> list[Estimate]:
-    """Value, interval and p of every estimand. `strata` names, by unit, the arm whose runs are replicates."""
+    """Value, interval and p of every estimand. `strata` names, by unit, the arm whose runs are replicates.
+
+    `added` is the number of differing answers added to the spread of each unit and benchmark.
+    """
     deltas = np.stack([b.delta for b in comparison.benchmarks], axis=1)  # units × benchmarks
     usable = [_usable(e, deltas) for e in estimands]
     coefficients = np.stack([e.weights for e in estimands]) if estimands else np.zeros((0, *deltas.shape))
@@ -99,6 +105,8 @@ def estimate(
     values = np.tensordot(coefficients, filled, axes=((1, 2), (0, 1)))
     draws = _item_draws(comparison.benchmarks, coefficients, replicates, np.random.default_rng(seed))
     variances = _item_variances(comparison.benchmarks, coefficients)
+    extra = added * _added_variances(comparison.benchmarks, coefficients)
+    noise = np.random.default_rng([seed, 1]).standard_normal(replicates)
     runs = [f"{unit.run or unit.model} {unit.prompting}" for unit in comparison.units]
     own_strata, one_stratum = _by_stratum(runs, strata), _by_stratum(runs, [""] * len(runs))
     picks: dict[tuple[str, int, int], NDArray[np.int64]] = {}
@@ -109,9 +117,11 @@ def estimate(
             continue
         seeds = _seeds(estimand.weights, deltas, one_stratum if estimand.pooled else own_strata)
         draw = values[index] + draws[index] + _seed_draws(seeds, replicates, seed, picks)
+        draw += noise * np.sqrt(extra[index].sum())
+        items = [(variance + extra[index, b], n) for b, variance, n in variances[index]]
         counts = _counts(estimand.weights, comparison, runs)
         value = float(values[index])
-        results.append(_finish(estimand.labels, value, draw, variances[index], seeds, counts, level, keep_draws))
+        results.append(_finish(estimand.labels, value, draw, items, seeds, counts, level, keep_draws))
     return results
 
 
@@ -158,9 +168,9 @@ def _draw_counts(items: int, replicates: int, rng: np.random.Generator) -> NDArr
     return counts.reshape(replicates, items).astype(np.float32)
 
 
-def _item_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> list[list[tuple[float, int]]]:
-    """By estimand: (variance of its part in a benchmark, number of items), by linearisation."""
-    parts: list[list[tuple[float, int]]] = [[] for _ in range(coefficients.shape[0])]
+def _item_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> list[list[tuple[int, float, int]]]:
+    """By estimand: (benchmark, variance of its part in it, number of items), by linearisation."""
+    parts: list[list[tuple[int, float, int]]] = [[] for _ in range(coefficients.shape[0])]
     for column, benchmark in enumerate(benchmarks):
         with np.errstate(invalid="ignore", divide="ignore"):
             influence = np.where(benchmark.mask, (benchmark.difference - benchmark.delta) / benchmark.n_items, 0.0)
@@ -173,8 +183,19 @@ def _item_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> list[
             n = int(benchmark.mask[:, used].any(axis=1).sum())
             w = weights[index, used]
             variance = float(w @ covariance[np.ix_(used, used)] @ w) * n / (n - 1) if n > 1 else np.nan
-            parts[index].append((max(variance, 0.0), n))
+            parts[index].append((column, max(variance, 0.0), n))
     return parts
+
+
+def _added_variances(benchmarks: Sequence[Paired], coefficients: Floats) -> Floats:
+    """The variance of one differing answer for every unit and benchmark: estimands × benchmarks."""
+    columns = []
+    for column, benchmark in enumerate(benchmarks):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            samples = np.where(benchmark.mask, benchmark.trained_count, 0).sum(axis=0) / benchmark.n_items
+            one = 1 / (benchmark.n_items.astype(float) ** 2 * samples)
+        columns.append((coefficients[:, :, column] ** 2) @ np.where(np.isfinite(one), one, 0.0))
+    return np.stack(columns, axis=1)
 
 
 def _by_stratum(runs: Sequence[str], strata: Sequence[str]) -> dict[str, list[NDArray[np.int64]]]:
@@ -282,7 +303,7 @@ def _finish(
     resampled = bool(seeds) and all(s.df > 0 for s in seeds)
     variance, df = item_variance + seed_variance, _degrees(items, seeds)
     if not np.isfinite(variance) or variance <= 1e-15:
-        # One item, or no item changed at all: there is no spread to judge by.
+        # A single item: there is no spread to judge by.
         return Estimate(labels, value, seeds_resampled=resampled, counts=counts)
     se = float(np.sqrt(variance))
     tail = (1 - level) / 2

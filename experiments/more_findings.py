@@ -104,6 +104,8 @@ def _forgetting(analysis: Analysis) -> list[str]:
     if not found:
         return []
     fit = found[0]
+    if fit["slope"] is None and "forgetting" not in analysis.study.parts:
+        return []  # nobody asked
     if fit["slope"] is None:
         return [f"Whether KL to the base predicts forgetting cannot be said: {fit['why']}."]
     spread = f"{interval(fit['low'], fit['high'])}, p {p_text(fit['p'])}"
@@ -119,8 +121,8 @@ def _forgetting(analysis: Analysis) -> list[str]:
 
 def _reasoning(analysis: Analysis, of: Of) -> list[str]:
     table = analysis.tables["reasoning"]
-    if table.empty:
-        return []
+    if table.empty or (table["base_percent"] + table["trained_percent"]).max() == 0:
+        return []  # answers too short to show any
     level = 1 - analysis.settings.level
     changed = table[table["p_holm"].notna() & (table["p_holm"] < level)]
     if changed.empty:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import adapters, batch, data, distributed, libraries, prepare, rewards, scoring, settings
+from trainers import adapters, batch, data, distributed, libraries, prepare, rewards, scoring, settings, universal
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def main(run: Run) -> dict[str, Any]:
         split = batch.split_rl(config["batch"], run.world_size, run.job.resources.micro_batch)
         arguments = settings.arguments(kind, config, split, run.path / "checkpoints", gpu=gpu)
         zero = settings.deepspeed_config(config.get("deepspeed"), gpu=gpu)
+        dynamic = settings.dynamic_sampling(config, run.world_size)
         rewards.resolve(config.get("reward"))
     except ValueError as error:
         raise Failed(str(error), cause="config") from error
@@ -38,9 +39,10 @@ def main(run: Run) -> dict[str, Any]:
     rows = _prompts(run, tokenizer, f"{path}@{revision}")
     scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}))
+    zero = universal.adapt(run, zero, states_folder(run))
     args = config_class(kind)(deepspeed=zero, **arguments)
     callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
-    trainer = trainer_class(kind)(
+    trainer = trainer_class(kind, dynamic_sampling=dynamic)(
         model=path,
         reward_funcs=rewards.functions(
             config.get("reward"), batches, seed=args.seed, rank=run.rank, limit_tokens=args.max_completion_length

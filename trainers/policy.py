@@ -9,6 +9,7 @@ from typing import Any
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from trainers.completions import CompletionTable
+from trainers.sampling import DynamicSampling
 from trainers.training import RunTrainer
 
 
@@ -83,12 +84,17 @@ class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
         return [list(answer) for answer in answers]
 
 
-TRAINERS = {"grpo": Grpo, "rloo": Rloo}
+class DynamicGrpo(DynamicSampling, Grpo):
+    """GRPO that replaces groups without signal."""
+
+
 CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
 
 
-def trainer_class(kind: str) -> Any:
-    return TRAINERS[kind]
+def trainer_class(kind: str, *, dynamic_sampling: bool = False) -> Any:
+    if kind == "rloo":
+        return Rloo
+    return DynamicGrpo if dynamic_sampling else Grpo
 
 
 def config_class(kind: str) -> Any:

@@ -108,16 +108,32 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
 
 
 def generation_arguments(generation: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Where completions come from: `mode` as TRL names it; every other key is TRL's own, without `vllm_`."""
+    """Where completions come from: `mode` as TRL names it; every other key is TRL's own, with or without `vllm_`."""
     mode = (generation or {}).get("mode", "transformers")
     if mode == "transformers":
         return {"use_vllm": False}
     if mode not in ("colocate", "server"):
         raise SettingsError(f"generation.mode is {mode!r}; valid: transformers, colocate, server")
-    given = {f"vllm_{key}": value for key, value in (generation or {}).items() if key not in OURS_IN_GENERATION}
+    keys = {key: value for key, value in (generation or {}).items() if key not in OURS_IN_GENERATION}
+    given = {f"vllm_{key.removeprefix('vllm_')}": value for key, value in keys.items()}
     # Beside the trainer on the same GPU, vLLM's memory is given back while gradients are computed.
     sleep = {"vllm_enable_sleep_mode": True} if mode == "colocate" else {}
     return {"use_vllm": True, "vllm_mode": mode, **sleep, **given}
+
+
+def dynamic_sampling(config: Mapping[str, Any], world_size: int) -> bool:
+    """Whether groups without signal are replaced; SettingsError where that cannot be."""
+    if not (config.get("generation") or {}).get("dynamic_sampling"):
+        return False
+    if config.get("trainer", "grpo") != "grpo":
+        raise SettingsError("generation.dynamic_sampling is GRPO's; leave it out with trainer: rloo")
+    prompts = config["batch"]["prompts"]
+    if prompts % world_size:
+        raise SettingsError(
+            f"generation.dynamic_sampling needs whole groups on every process: batch.prompts {prompts} does not "
+            f"divide over {world_size} processes"
+        )
+    return True
 
 
 def export_steps(wanted: int | list[int] | None, total: int, boundary: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from manager.cli import data, evaluate, jobs, machine, results, sweeps
+from manager.cli import data, evaluation, jobs, machine, results, sweeps
 
 app = typer.Typer(
     name="manager",
@@ -30,7 +30,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     results.rebuild,
     machine.doctor,
     machine.clean,
-    evaluate.evaluate,
+    evaluation.evaluate,
 )
 
 for _command in _COMMANDS:

@@ -215,7 +215,7 @@ def test_item_interval_agrees_with_the_paired_t_interval():
     """With one run the bootstrap is that of a paired difference of means."""
     comparison = simulate(np.random.default_rng(5), seeds=1, items=400, effect=0.8)
     weights = np.array([[1.0, 0.0]])
-    result = estimate(comparison, [Estimand({}, weights)], ["a"], replicates=20_000)[0]
+    result = estimate(comparison, [Estimand({}, weights)], ["a"], replicates=20_000, added=0)[0]
     described = DescrStatsW(comparison.benchmarks[0].difference[:, 0])
     low, high = described.tconfint_mean()
     assert result.se == pytest.approx(described.std_mean, abs=1e-9)
@@ -277,12 +277,24 @@ def test_masked_items_count_neither_in_sum_nor_in_number():
     assert two.high - two.low == pytest.approx(one.high - one.low, rel=0.1)
 
 
-def test_nothing_to_judge_by_gives_no_interval():
-    same = Comparison((unit(),), (paired("b", "math", [[1], [0]], [[1], [0]]),), ())
-    result = estimate(same, [Estimand({}, np.ones((1, 1)))], ["a"], replicates=100)[0]
-    assert result.value == 0.0
+def test_a_single_item_gives_no_interval():
+    one = Comparison((unit(),), (paired("b", "math", [[1]], [[0]]),), ())
+    result = estimate(one, [Estimand({}, np.ones((1, 1)))], ["a"], replicates=100)[0]
+    assert result.value == 1.0
     assert result.low is None
     assert result.p is None
+
+
+def test_answers_that_all_agree_do_not_prove_that_nothing_changed():
+    """60 items of which none changed leave room for a change of several points; 6,000 do not."""
+    for items, least, most in ((60, 2.0, 8.0), (6000, 0.01, 0.2)):
+        same = np.tile([[1.0], [0.0]], (items // 2, 1))
+        comparison = Comparison((unit(),), (paired("b", "math", same, same),), ())
+        result = estimate(comparison, [Estimand({}, np.ones((1, 1)))], ["a"], replicates=2000)[0]
+        assert result.value == 0.0
+        assert least < 100 * result.high < most
+        assert least < -100 * result.low < most
+        assert result.p == 1.0
 
 
 # Tests over families, equivalence, power
@@ -297,7 +309,7 @@ def test_adjusted_p_agree_with_hand_arithmetic():
 
 def test_equivalence_agrees_with_statsmodels():
     comparison = simulate(np.random.default_rng(9), seeds=1, items=900)
-    result = estimate(comparison, [Estimand({}, np.array([[1.0, 0.0]]))], ["a"], replicates=200)[0]
+    result = estimate(comparison, [Estimand({}, np.array([[1.0, 0.0]]))], ["a"], replicates=200, added=0)[0]
     difference = comparison.benchmarks[0].difference[:, 0]
     theirs = sm.stats.ttost_paired(difference, np.zeros(900), -0.05, 0.05)[0]
     assert equivalence_p(result, 0.05) == pytest.approx(theirs, abs=1e-9)

@@ -129,8 +129,14 @@ def steps_done(run: RunDirectory) -> list[dict[str, int]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def finished(run: RunDirectory) -> bool:
+    """Whether the job has its result and its attempt has said so, which comes just after."""
+    last = run.last_attempt()
+    return run.is_done() and last is not None and last.end is not None
+
+
 def done(store: Store, sweep: Sweep) -> bool:
-    return all(store.run(entry.job.id).is_done() for entry in sweep.jobs)
+    return all(finished(store.run(entry.job.id)) for entry in sweep.jobs)
 
 
 def logs(store: Store) -> str:

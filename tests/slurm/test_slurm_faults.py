@@ -4,18 +4,20 @@ never by two attempts at once, and the same outcome as of an undisturbed run."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from manager.atomic import read_json
 from manager.cluster.backend import Phase
 from manager.errors import UserError
 from manager.job import Resources, Sweep
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import ROOT, Cluster, backend, logs, steps_done, toy, toy_sweep, wait_for
+from tests.slurm.cluster import ROOT, Cluster, backend, finished, logs, steps_done, toy, toy_sweep, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -42,7 +44,7 @@ def rerun_until_done(store: Store, sweep: Sweep, deadline_s: float = 240.0) -> N
             submit_missing(store, sweep, backend(store, sweep.name))
         except UserError:
             return False  # Slurm is away: told, and tried again
-        return all(run.is_done() for run in runs(store, sweep))
+        return all(finished(run) for run in runs(store, sweep))
 
     try:
         wait_for(again, "every job has its result", deadline_s)
@@ -83,19 +85,34 @@ def test_the_controller_is_away_while_jobs_run(cluster: Cluster, store: Store) -
     assert {view.phase for view in views.values()} == {Phase.UNKNOWN}
     assert all(view.since is not None for view in views.values())
     assert submit_missing(store, sweep, backend(store, timeout_s=15.0)).submitted == 0
-    wait_for(lambda: all(run.is_done() for run in runs(store, sweep)), "jobs end without a controller")
+    wait_for(lambda: all(finished(run) for run in runs(store, sweep)), "jobs end without a controller")
     cluster.fault("start", "slurmctld")
     assert submit_missing(store, sweep, backend(store)).submitted == 0
     assert_undisturbed(store, sweep, 12)
     assert all(len(run.attempts()) == 1 for run in runs(store, sweep))
 
 
-def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(cluster: Cluster, store: Store) -> None:
-    # The state is saved every 5 s: what was acknowledged just before a crash is gone, and its id free again.
+def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(
+    cluster: Cluster, store: Store, tmp_path: Path
+) -> None:
+    # The controller saves its state every 5 s: what it acknowledged just before a crash is gone, and the id
+    # free again. Its state of before the submission stands for a save that did not come in time.
+    state, before = cluster.folder / "state", tmp_path / "state"
+    cluster.fault("stop", "slurmctld")
+    shutil.copytree(state, before)
+    cluster.fault("start", "slurmctld")
     sweep = start(store, "lost", steps=20, step_s=0.5)
+    wait_for(lambda: all_started(store, sweep), "both run")
     cluster.fault("kill", "slurmctld")
+    shutil.rmtree(state)
+    shutil.copytree(before, state)
     cluster.fault("start", "slurmctld")
     other = start(store, "reuse", steps=3)
+    given = [(read_json(path) or {})["scheduler_id"] for path in store.root.glob("submissions/*/submitted.json")]
+    assert given[0] == given[1], "the id of the lost array was given to another"
+    views = backend(store).observe([run.id for run in (*runs(store, sweep), *runs(store, other))])
+    tokens = {views[run.id].token for run in runs(store, sweep)}, {views[run.id].token for run in runs(store, other)}
+    assert tokens[0].isdisjoint(tokens[1]), "each is what its token says"
     rerun_until_done(store, sweep)
     rerun_until_done(store, other)
     assert_undisturbed(store, sweep, 20)
@@ -164,7 +181,7 @@ def test_a_preempted_job_saves_itself_and_continues(cluster: Cluster, store: Sto
         wait_for(lambda: run.attempts()[0].end is not None, "it has saved itself")
         cause = (run.attempts()[0].end or {})["cause"]
         assert cause == ("SIGUSR2" if signals == "user signal" else "SIGTERM")
-        wait_for(lambda: run.is_done(), "Slurm runs it again without any manager")
+        wait_for(lambda: finished(run), "Slurm runs it again without any manager")
     assert_undisturbed(store, sweep, 20)
     assert [a.outcome for a in run.attempts()] == ["interrupted", "done"]
 
@@ -184,7 +201,7 @@ def test_a_job_longer_than_its_time_limit_continues_as_long_as_it_gets_further(c
     # Slurm sends the signal up to a minute early: every attempt gets a few seconds, and saves what it did.
     submit_missing(store, sweep, backend(store, signal_before_limit_s=20))
     (run,) = runs(store, sweep)
-    wait_for(lambda: run.is_done(), "it is done without any manager", deadline_s=280.0)
+    wait_for(lambda: finished(run), "it is done without any manager", deadline_s=280.0)
     assert_undisturbed(store, sweep, 80)
     assert len(run.attempts()) >= 2
     assert {(a.end or {}).get("cause") for a in run.attempts()[:-1]} == {"SIGUSR2"}

@@ -15,7 +15,7 @@ from manager.errors import UserError
 from manager.job import Resources, Sweep
 from manager.store import Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import ROOT, Cluster, assert_done, backend, steps_done, toy, toy_sweep, wait_for
+from tests.slurm.cluster import ROOT, Cluster, assert_done, backend, finished, steps_done, toy, toy_sweep, wait_for
 from tests.slurm.submitter import BOUNDARIES
 
 pytestmark = pytest.mark.slurm
@@ -66,7 +66,7 @@ def test_a_manager_killed_at_any_boundary_loses_and_doubles_nothing(cluster: Clu
     assert in_flight["after sbatch"] == in_flight["between arrays"] == 1, "adopted; the child is added"
     wait_for(
         lambda: sum(submit_missing(store, each, backend(store, each.name)).submitted for each in sweeps) == 0
-        and all(store.run(entry.job.id).is_done() for each in sweeps for entry in each.jobs),
+        and all(finished(store.run(entry.job.id)) for each in sweeps for entry in each.jobs),
         "every job has its result, and nothing is left to submit",
     )
     for sweep in sweeps:
@@ -127,7 +127,7 @@ def test_no_more_jobs_are_submitted_than_the_user_may_queue(cluster: Cluster, st
     assert capped.limits is not None
     assert "QOS capped" in capped.limits.told_by
     wait_for(
-        lambda: submit_missing(store, sweep, capped) and all(store.run(e.job.id).is_done() for e in sweep.jobs),
+        lambda: submit_missing(store, sweep, capped) and all(finished(store.run(e.job.id)) for e in sweep.jobs),
         "the rest follows when there is room",
     )
     assert_ran_once(store, sweep)
