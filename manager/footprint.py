@@ -213,4 +213,4 @@ def _lora(job: Job, facts: ModelFacts) -> int | None:
     targets = peft.get("target_modules") or ["q_proj", "v_proj"]  # peft's default for these models
     chosen = widths if targets == "all-linear" else [name for name in widths if name in targets]
     rank = int(peft.get("r", 8))
-    return rank * facts.layers * sum(widths[name] for name in chosen)
+    return int(rank * facts.layers * sum(widths[name] for name in chosen))
