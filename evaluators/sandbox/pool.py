@@ -71,8 +71,8 @@ class _Worker:
     def ask(self, program: Program) -> tuple[dict[str, Any], list[bytes]]:
         """Run one program; SandboxError when the worker is lost."""
         header, blobs, wall_s = request_of(program)
-        self._connection.settimeout(wall_s + _GRACE_S)
         try:
+            self._connection.settimeout(wall_s + _GRACE_S)  # fails where the pool was closed meanwhile
             wire.send_frame(self._connection, header, *blobs)
             tests = tests_of(program)
             if tests is not None:
