@@ -10,7 +10,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class OutcomeFiles:
         self._write(self._generated(benchmark), value)
 
     def write(self, benchmark: str, record: Record) -> None:
-        self._write(self.path(benchmark), asdict(record))
+        self._write(self.path(benchmark), dict(vars(record)))
 
     def _write(self, path: Path, value: dict[str, Any]) -> None:
         with self._lock:
@@ -132,4 +132,4 @@ def _finished(records: Iterable[Record]) -> dict[Key, Record]:
 
 
 def _line(record: Record) -> str:
-    return json.dumps(asdict(record), ensure_ascii=False) + "\n"
+    return json.dumps(vars(record), ensure_ascii=False) + "\n"

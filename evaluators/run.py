@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ class Tally:
 class Evaluation:
     """One attempt at an evaluation job."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, load: Callable[[str, EngineSettings], Engine] = load) -> None:
+        self._run, self._load = run, load
         config = run.config
         # None: the benchmarks look where the machine keeps its data.
         self._data_dir = Path(config["data_dir"]) if config.get("data_dir") else None
@@ -85,7 +85,9 @@ class Evaluation:
             self._tally.records[task.name] = found
             self._log_if_complete(task)
         self._reuse()
-        pool = ScorerPool(scorer_count())
+        if self._tally.done() == self._total:
+            return self._finish()
+        pool = ScorerPool(scorer_count(), self._by_name)
         try:
             self._evaluate(pool)
             pool.finish()
@@ -145,7 +147,7 @@ class Evaluation:
         name, options = config["engine"]["name"], {k: v for k, v in config["engine"].items() if k != "name"}
         path, revision = self._run.model_path()
         began = time.monotonic()
-        engine = load(name, EngineSettings(path, revision, options, config["seed"]))
+        engine = self._load(name, EngineSettings(path, revision, options, config["seed"]))
         self._run.event("engine_loaded", f"{name} in {time.monotonic() - began:.1f} s")
         try:
             requests = self._requests(engine, works, pool, owing)

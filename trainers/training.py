@@ -62,10 +62,6 @@ def load_tokenizer(path: str, revision: str | None, **kwargs: Any) -> Any:
 
 def find_state(run: Run) -> checkpoints.Resume:
     """Where to go on from. Rank 0 looks and tells the others, so that all resume alike."""
-    sharded = bool(run.config.get("deepspeed"))
-    problem = checkpoints.world_size_problem(states_folder(run), run.world_size, sharded=sharded)
-    if problem:
-        raise Failed(problem, cause="world_size")
     resume = distributed.from_first(checkpoints.newest(states_folder(run)) if run.rank == 0 else None)
     for name, reason in resume.set_aside:
         run.event("state_set_aside", f"{name}: {reason}", state=name, reason=reason)

@@ -382,7 +382,10 @@ def compact_ids(scheduler_ids: Iterable[str]) -> list[str]:
 
 
 def _nothing_submitted(silent: SchedulerSilent) -> UserError:
-    return UserError(f"Slurm does not answer ({silent}); nothing was submitted, run the same command again later")
+    return UserError(
+        f"Slurm does not answer ({silent}); nothing was submitted, run the same command again later, "
+        "or with --cluster local on this machine"
+    )
 
 
 def _wait_for_lock(stream: IO[str], path: Path) -> None:
