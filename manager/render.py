@@ -90,7 +90,7 @@ def running(rows: Sequence[RunningRow], most: int = 12) -> Text:
 
 def _bar(step: int, total: int | None, width: int = 10) -> Text:
     full = min(width, width * step // total) if total else 0
-    return Text.assemble(("━" * full, "cyan"), ("━" * (width - full), "bright_black"))
+    return Text.assemble(("━" * full, "cyan"), ("─" * (width - full), "bright_black"))
 
 
 def values_text(values: Mapping[str, Any]) -> str:

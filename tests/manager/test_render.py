@@ -57,7 +57,7 @@ def test_progress_fits_80_columns_with_the_reward_first() -> None:
         render.running([running("evaluate domain=knowledge seed=2 checkpoint=80", tokens=9870.0, reward=0.275)])
     )
     assert shown[1] == "  evaluate domain=knowledge seed=2 checkpoint=80"
-    assert shown[2].split() == ["━━━━━━━━━━", "11/40", "step", "0:01:23", "left", "reward", "0.275", "tokens", "9870"]
+    assert shown[2].split() == ["━━────────", "11/40", "step", "0:01:23", "left", "reward", "0.275", "tokens", "9870"]
     assert len(shown) == 3
 
 
