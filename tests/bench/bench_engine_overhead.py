@@ -1,6 +1,6 @@
 """Generated tokens per second: the evaluation job against a bare LLM.generate, in turns, in one process.
 
-    python -m tests.bench.bench_engine_overhead [--rounds 6] [--max-tokens 64] [--samples 6]
+    python -m tests.bench.bench_engine_overhead [--rounds 6] [--max-tokens 192] [--samples 2]
 
 Same loaded vLLM, same prompts, samplers and seeds. The job's time runs from its first request to its last
 record on disk, prompts and scoring included; the bare time is that of LLM.generate alone. A tiny model makes
@@ -92,8 +92,8 @@ def bare(llm: Any, requests: list[Request]) -> Timed:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--max-tokens", type=int, default=64)
-    parser.add_argument("--samples", type=int, default=6)
+    parser.add_argument("--max-tokens", type=int, default=192)
+    parser.add_argument("--samples", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as folder:
