@@ -211,6 +211,6 @@ def _lora(job: Job, facts: ModelFacts) -> int | None:
         "gate_proj": hidden + inner, "up_proj": hidden + inner, "down_proj": inner + hidden,
     }  # fmt: skip
     targets = peft.get("target_modules") or ["q_proj", "v_proj"]  # peft's default for these models
-    chosen = widths if targets == "all-linear" else [name for name in widths if name in targets]
-    rank = int(peft.get("r", 8))
-    return int(rank * facts.layers * sum(widths[name] for name in chosen))
+    chosen = [width for name, width in widths.items() if targets == "all-linear" or name in targets]
+    trained: int = int(peft.get("r", 8)) * facts.layers * sum(chosen)
+    return trained

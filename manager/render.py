@@ -90,7 +90,7 @@ def running(rows: Sequence[RunningRow], most: int = 12) -> Text:
 
 def _bar(step: int, total: int | None, width: int = 10) -> Text:
     full = min(width, width * step // total) if total else 0
-    return Text.assemble(("━" * full, "cyan"), ("━" * (width - full), "bright_black"))
+    return Text.assemble(("━" * full, "cyan"), ("─" * (width - full), "bright_black"))
 
 
 def values_text(values: Mapping[str, Any]) -> str:
@@ -117,8 +117,9 @@ def problems(value: SweepStatus, most: int = 20) -> RenderableType:
     for row in value.problems:
         tries = f"{row.attempts} attempt{'s' if row.attempts != 1 else ''}"
         line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(row.state.value, style=STYLE[row.state]).append(f"  {row.id}  {row.title}  ({tries})")
-        parts += [line, Padding(Text.assemble((f"{row.cause}: ", "bold"), row.message), (0, 0, 0, 4))]
+        line.append(row.state.value, style=STYLE[row.state]).append(f"  {row.id}  {row.title}")
+        told = Text.assemble((row.cause, "bold"), f" ({tries}): {row.message}")
+        parts += [line, Padding(told, (0, 0, 0, 4))]
     return Group(*parts)
 
 
