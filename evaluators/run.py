@@ -24,6 +24,7 @@ from evaluators.engine import (
     EngineSettings,
     Request,
     load,
+    over_all_gpus,
 )
 from evaluators.plan import Owed, Task, owed, read_task
 from evaluators.prompts import Prompter, Prompting
@@ -146,7 +147,8 @@ class Evaluation:
     def _generate(self, pool: ScorerPool, works: list[Owed], owing: dict[tuple[str, str, int], Owed]) -> None:
         """One engine, from load to close. `owing` loses what has come back."""
         config = self._run.config
-        name, options = config["engine"]["name"], {k: v for k, v in config["engine"].items() if k != "name"}
+        name, own = config["engine"]["name"], {k: v for k, v in config["engine"].items() if k != "name"}
+        options = over_all_gpus(name, own, self._run.job.resources.gpus_per_node)
         path, revision = self._run.model_path()
         began = time.monotonic()
         engine = self._load(name, EngineSettings(path, revision, options, config["seed"]))

@@ -11,6 +11,7 @@ clock stands the processor time of the thread that drives vLLM, which other prog
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import tempfile
 import time
@@ -96,6 +97,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if importlib.util.find_spec("vllm") is None:
+        print("vLLM is not installed: not measured")
+        return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         model = make_model(root / "model", context=256)
