@@ -143,7 +143,7 @@ def _exercise(item: Item, files: Mapping[str, str]) -> Exercise:
 def _box(item: Item, tools: Tools) -> Sandbox:
     from evaluators import sandbox
 
-    preload = ("unittest.mock",) if item.fields["language"] == "python" else ()
+    preload = (*sandbox.STANDARD, "unittest.mock") if item.fields["language"] == "python" else ()
     return sandbox.shared(preload, mounts=tools.mounts)
 
 

@@ -26,6 +26,11 @@ from evaluators.sandbox.program import Program, Verdict, VerdictKind
 from evaluators.sandbox.verdict import request_of, tests_of, verdict_of
 from manager.errors import UserError
 
+# What small programs import. Modules that make every fork dearer are left out: threading, random.
+STANDARD = (
+    "typing", "math", "collections", "heapq", "itertools", "functools", "re", "bisect", "string", "datetime",
+    "json", "copy", "operator", "decimal", "fractions", "hashlib",
+)  # fmt: skip
 _START_S = 120.0
 _GRACE_S = 30.0  # a supervisor enforces the limits itself; past this it counts as lost
 
@@ -197,7 +202,7 @@ _shared_lock = threading.Lock()
 
 
 def shared(
-    preload: tuple[str, ...] = (),
+    preload: tuple[str, ...] = STANDARD,
     *,
     python: str | None = None,
     mounts: tuple[Path, ...] = (),
