@@ -1,7 +1,7 @@
 """Where rows come from: a folder of JSONL files, or the hub's cache on this disk. Never the network.
 
-Owns the layout of a data folder (`<data_dir>/<source.folder>/<split>.jsonl`) and the only import of
-`datasets` for reading. Knows nothing of prompts or scores. What brings data onto the disk is `evaluators.fetch`.
+Owns the layout of a data folder (`<data_dir>/<source.folder>/<split>.jsonl`) and reading by `datasets`.
+Knows nothing of prompts or scores. What brings data onto the disk is `evaluators.fetch`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.benchmark import DataSource
+from evaluators.benchmarks import names as benchmark_names
 from manager.errors import UserError
 
 DATA_DIR_VARIABLE = "MANAGER_DATA_DIR"
@@ -130,9 +131,9 @@ def _cache_places(hub: str) -> list[Path]:
 
 def _missing(source: DataSource, split: str, what: str, folder: Path | None) -> UserError:
     name = source.folder or source.hub
-    target = folder or "DIR"
+    root = str(name).split("/")[0]
+    suite = root if root in benchmark_names() else "all16"
     return UserError(
-        f"data of {name!r}, split {split!r}, not found: {what}; run `manager data fetch --only "
-        f"{str(name).split('/')[0]} --to {target}` where there is a network"
-        + ("" if folder else f", then set {DATA_DIR_VARIABLE}=DIR")
+        f"data of {name!r}, split {split!r}, not found: {what}; run `manager data fetch --suite {suite} "
+        f"--to {folder or 'DIR'}` where there is a network" + ("" if folder else f", then set {DATA_DIR_VARIABLE}=DIR")
     )

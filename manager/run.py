@@ -91,8 +91,11 @@ class Run:
         """Metrics at a step. A step that a restart does again supersedes the earlier one."""
         clean = {key: float(value) for key, value in values.items()}
         undefined = sorted(key for key, value in clean.items() if not math.isfinite(value))
-        record: dict[str, Any] = {"type": "metrics", "step": step,
-                                  "values": {k: v for k, v in clean.items() if math.isfinite(v)}}
+        record: dict[str, Any] = {
+            "type": "metrics",
+            "step": step,
+            "values": {k: v for k, v in clean.items() if math.isfinite(v)},
+        }
         if undefined:
             record["undefined"] = undefined  # JSON has no NaN; told, not dropped
         self._write(record)
@@ -125,11 +128,18 @@ class Run:
             return
         with self._lock:
             now = time.time()
+            if "first" not in self._progress:
+                self._progress["first"] = {"step": step, "time": now}  # a resumed attempt starts late
             if self._progress.get("step") != step:
                 self._progress["step_time"] = now
             self._progress |= {"step": step, "total": total, "unit": unit, "values": values}
             if now - self._progress.get("updated", 0.0) >= 0.5 or step == total:
                 self.heartbeat()
+
+    def last_progress(self) -> dict[str, Any]:
+        """What was last told by `progress`, on rank 0."""
+        with self._lock:
+            return dict(self._progress)
 
     def heartbeat(self) -> None:
         """Say that this attempt is alive (the worker's thread calls this every few seconds)."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from manager.atomic import read_json, read_jsonl, write_json
 from manager.errors import UserError
-from manager.job import Job, Sweep, SweepJob
+from manager.job import Job, Resources, Sweep, SweepJob
 
 LAYOUT_VERSION = 1
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -30,6 +30,10 @@ class Attempt:
     path: Path
     record: Mapping[str, Any]  # attempt.json: who runs it, where, since when, under which submission
     end: Mapping[str, Any] | None  # end.json: how it ended; None while it runs or if it vanished
+
+    @staticmethod
+    def at(path: Path) -> Attempt:
+        return Attempt(int(path.name), path, read_json(path / "attempt.json") or {}, read_json(path / "end.json"))
 
     @property
     def outcome(self) -> str | None:
@@ -58,11 +62,23 @@ class RunDirectory:
     def exists(self) -> bool:
         return (self.path / "job.json").is_file()
 
+    def names(self) -> frozenset[str]:
+        """What is in the directory now; nothing where there is none."""
+        try:
+            return frozenset(os.listdir(self.path))
+        except FileNotFoundError:
+            return frozenset()
+
     def job(self) -> Job:
         value = read_json(self.path / "job.json")
         if value is None:
             raise UserError(f"{self.path}: no job.json here; is this a run directory?")
-        return Job.from_json(value)
+        changed = read_json(self.path / "resources.json")
+        return Job.from_json(value | {"resources": changed} if changed else value)
+
+    def set_resources(self, resources: Resources) -> None:
+        """What the next attempt asks for: not part of the identity, so a rerun may change it."""
+        write_json(self.path / "resources.json", asdict(resources))
 
     def result(self) -> dict[str, Any] | None:
         """The terminal record, written last; its presence means that the job is complete."""
@@ -81,7 +97,7 @@ class RunDirectory:
             names = sorted(name for name in os.listdir(folder) if name.isdigit())
         except FileNotFoundError:
             return []
-        return [self._attempt(folder / name) for name in names]
+        return [Attempt.at(folder / name) for name in names]
 
     def last_attempt(self) -> Attempt | None:
         folder = self.path / "attempts"
@@ -89,11 +105,7 @@ class RunDirectory:
             names = [name for name in os.listdir(folder) if name.isdigit()]
         except FileNotFoundError:
             return None
-        return self._attempt(folder / max(names)) if names else None
-
-    def _attempt(self, path: Path) -> Attempt:
-        record = read_json(path / "attempt.json") or {}
-        return Attempt(int(path.name), path, record, read_json(path / "end.json"))
+        return Attempt.at(folder / max(names)) if names else None
 
     def cancelled(self) -> dict[str, Any] | None:
         """The user's wish that this job is not run: set by `cancel`, lifted by `retry` and `sweep`."""
@@ -104,6 +116,23 @@ class RunDirectory:
             (self.path / "cancelled.json").unlink(missing_ok=True)
         else:
             write_json(self.path / "cancelled.json", dict(value))
+
+    def forgiven(self) -> int:
+        """How many attempts a `manager retry` has set aside: their failures count no more."""
+        value = read_json(self.path / "retry.json")
+        return int(value["forgiven"]) if value else 0
+
+    def forgive(self) -> None:
+        """Let the attempts so far count no more, so that the job may be tried again."""
+        write_json(self.path / "retry.json", {"forgiven": len(self.attempts())})
+
+    def forget_work(self) -> None:
+        """Set aside checkpoints, models and outcomes, so that the next attempt starts at the beginning."""
+        place = self.path / "set-aside" / str(len(self.attempts()))
+        place.mkdir(parents=True, exist_ok=True)
+        for name in ("checkpoints", "models", "outcomes"):
+            if (self.path / name).exists():
+                os.rename(self.path / name, place / name)
 
     # What jobs of each kind leave for others to read.
 
@@ -150,9 +179,7 @@ class Store:
                 if not create:
                     raise UserError(f"{root}: no store here; `manager sweep FILE` makes one (--store says where)")
                 if store.root.is_dir() and any(store.root.iterdir()) and not (store.root / "jobs").is_dir():
-                    raise UserError(
-                        f"{root}: this folder holds other files; name an empty or new one with --store"
-                    )
+                    raise UserError(f"{root}: this folder holds other files; name an empty or new one with --store")
                 for name in ("jobs", "sweeps", "submissions"):
                     (store.root / name).mkdir(parents=True, exist_ok=True)
                 write_json(marker, {"layout": LAYOUT_VERSION})
@@ -170,14 +197,17 @@ class Store:
         return store
 
     def run(self, job_id: str) -> RunDirectory:
-        return RunDirectory(self.root / "jobs" / job_id)
+        return RunDirectory(Path(f"{self.root}/jobs/{job_id}"))  # twice as fast as joining; status asks 10,000 times
 
     def add_job(self, job: Job) -> RunDirectory:
-        """Make the job's run directory if it is new; the job in it never changes afterwards."""
+        """Make the job's run directory if it is new. The job in it never changes afterwards, but for its
+        resources, which are those of the last sweep that asked for it."""
         run = self.run(job.id)
         if not run.exists():
             run.path.mkdir(parents=True, exist_ok=True)
             write_json(run.path / "job.json", job.to_json())
+        elif run.job().resources != job.resources:
+            run.set_resources(job.resources)
         return run
 
     def job_ids(self) -> list[str]:
@@ -206,25 +236,48 @@ class Store:
         folder = self.sweep_dir(sweep.name)
         folder.mkdir(parents=True, exist_ok=True)
         entries = [
-            {"id": entry.job.id, "stage": entry.stage, "labels": dict(entry.labels),
-             "resources": asdict(entry.job.resources)}
+            {
+                "id": entry.job.id,
+                "stage": entry.stage,
+                "labels": dict(entry.labels),
+                "resources": asdict(entry.job.resources),
+            }
             for entry in sweep.jobs
         ]
-        write_json(folder / "sweep.json", {
-            "layout": LAYOUT_VERSION, "name": sweep.name, "study": sweep.study,
-            "settings": dict(sweep.settings), "jobs": entries, "text": sweep.text, **extra,
-        }, durable=True)
+        write_json(
+            folder / "sweep.json",
+            {
+                "layout": LAYOUT_VERSION,
+                "name": sweep.name,
+                "study": sweep.study,
+                "settings": dict(sweep.settings),
+                "jobs": entries,
+                "text": sweep.text,
+                **extra,
+            },
+            durable=True,
+        )
         return folder
 
-    def read_sweep(self, name: str) -> Sweep:
+    def read_sweep(self, name: str, *, only: str | None = None) -> Sweep:
+        """The sweep as recorded; with `only` it holds just that job and what it descends from, so that a
+        job of a large sweep need not read all the others."""
         value = read_json(self.sweep_dir(name) / "sweep.json")
         if value is None:
             known = ", ".join(self.sweep_names()) or "none yet"
             raise UserError(f"no sweep {name!r} in {self.root}; there are: {known}")
-        jobs = tuple(
-            SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in value["jobs"]
-        )
+        entries = value["jobs"] if only is None else self._lineage(value["jobs"], only)
+        jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in entries)
         return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
+
+    def _lineage(self, entries: list[dict[str, Any]], job_id: str) -> list[dict[str, Any]]:
+        """The entries of a job and of all that it needs, directly or not; in the sweep's order."""
+        wanted, todo = {job_id}, [job_id]
+        while todo:
+            new = set(self.run(todo.pop()).job().needs) - wanted
+            wanted |= new
+            todo += new
+        return [entry for entry in entries if entry["id"] in wanted]
 
     # Submissions: one folder for each call of the scheduler, with its intent written before the call.
 

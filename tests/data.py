@@ -11,6 +11,4 @@ _PLACE = Path(os.environ.get("MANAGER_TEST_DATA") or Path(__file__).parents[2] /
 
 DATA: Path | None = _PLACE if _PLACE.is_dir() else None
 
-needs_data = pytest.mark.skipif(
-    DATA is None, reason=f"benchmark data not found at {_PLACE}; set MANAGER_TEST_DATA"
-)
+needs_data = pytest.mark.skipif(DATA is None, reason=f"benchmark data not found at {_PLACE}; set MANAGER_TEST_DATA")

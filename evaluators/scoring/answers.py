@@ -17,8 +17,9 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _HASHES = re.compile(r"^\s*####\s*(\S.*?)\s*$", re.MULTILINE)
 _PHRASE = re.compile(
     r"(?:\b(?:final|correct|best|right|my|the|so|overall)\s+)*"
-    r"\b(?:answer|conclusion|choice|option|classification|label|prediction)\b[*_`\"']*"
+    r"\b(?:answer|conclusion|choice|option|letter|classification|label|prediction)\b[*_`\"']*"
     r"(?:\s+(?:to|of|for)\s+(?:this|the|your)\s+[\w\s]{1,40}?)?"
+    r"(?:,\s*(?:then|therefore|thus|hence)\s*,)?"
     r"(?:\s*[:：]|\s+(?:is|are|should\s+be|would\s+be|must\s+be|=)\b\s*:?|\s*=)",
     re.IGNORECASE,
 )
@@ -38,10 +39,8 @@ class Found:
 
 def without_thinking(completion: str) -> str:
     """What follows the last closing tag; empty where thinking was opened and never closed."""
-    last_close = None
-    for last_close in THINK_CLOSE.finditer(completion):
-        pass
-    rest = completion if last_close is None else completion[last_close.end() :]
+    closed = deque(THINK_CLOSE.finditer(completion), maxlen=1)
+    rest = completion[closed[0].end() :] if closed else completion
     opened = THINK_OPEN.search(rest)
     return rest if opened is None else rest[: opened.start()]
 
@@ -63,18 +62,19 @@ def boxed(text: str) -> list[str]:
 
 def _closing_brace(text: str, start: int) -> int | None:
     depth = 0
-    for index in range(start, min(len(text), start + _MAX_ANSWER)):
+    index = start
+    while index < min(len(text), start + _MAX_ANSWER):
         character = text[index]
         if character == "\\":
+            index += 2  # an escaped brace, as in a set: \{1, 2\}
             continue
-        if text[index - 1] == "\\" and (index < 2 or text[index - 2] != "\\"):
-            continue  # an escaped brace, as in a set: \{1, 2\}
         if character == "{":
             depth += 1
         elif character == "}":
             depth -= 1
             if depth == 0:
                 return index
+        index += 1
     return None
 
 

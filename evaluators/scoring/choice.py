@@ -1,7 +1,7 @@
 """Judges a choice among lettered options or among labels (yes/no/maybe, entailed/refuted, …) in free text.
 
-The most explicit statement decides, the last one of its kind; an option that is mentioned and rejected does not
-count, nor does the article in "A patient". Standard library only.
+The most explicit statement decides, the last one of its kind; an option that is mentioned and rejected does
+not count, nor does the article in "A patient". Standard library only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TAIL = 20_000
 # What may follow the letter A where it is a choice and not an article.
 _AFTER_A = r"(?=\s*(?:$|[\n.,;:!?)\]}*_\"'—–(]|-\s|(?:because|since|as|is|was|due|for|given|and|but|based|per)\b))"
 _CORRECT = r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:clearly\s+|definitely\s+|thus\s+|also\s+|likely\s+)*)"
-_GOOD = r"(?:the\s+|a\s+|most\s+|probably\s+|likely\s+)*(?:correct|right|best|appropriate|accurate|true|answer|likely)"
+_GOOD = r"(?:the\s+|a\s+|most\s+|probably\s+|likely\s+)*(?:correct|right|best|appropriate|true|answer|likely)"
 _REJECTED_AFTER = re.compile(
     r"[\s*_)\]\"':–—-]*(?:is|was|are|would\s+be|seems|can|could|cannot|does|doesn't|isn't|did|has|might|may)?\s*"
     r"(?:clearly\s+|also\s+|therefore\s+|definitely\s+)?"
@@ -34,18 +34,14 @@ _REJECTED_BEFORE = re.compile(
 )
 
 
-def score_letter(
-    completion: str, gold: str, options: Mapping[str, str], *, truncated: bool = False
-) -> Score:
+def score_letter(completion: str, gold: str, options: Mapping[str, str], *, truncated: bool = False) -> Score:
     """Compare the chosen letter with `gold`; the full text of an option counts as its letter."""
     text = answers.without_thinking(completion)
     found = find_letter(text, options, complete=not truncated)
     return _judge(found, gold.upper(), truncated)
 
 
-def score_label(
-    completion: str, gold: str, labels: Sequence[str], *, truncated: bool = False
-) -> Score:
+def score_label(completion: str, gold: str, labels: Sequence[str], *, truncated: bool = False) -> Score:
     """Compare the stated label with `gold`, ignoring case and punctuation."""
     text = answers.without_thinking(completion)
     found = find_label(text, tuple(labels), complete=not truncated)
@@ -63,7 +59,7 @@ def _judge(found: tuple[str, str] | None, gold: str, truncated: bool) -> Score:
 
 
 def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True) -> tuple[str, str] | None:
-    """(letter, how it was found), or None. `complete` allows the weak forms that only a finished answer has."""
+    """(letter, how it was found), or None. `complete` allows the forms that only a finished answer has."""
     text = text[-_TAIL:]
     letters = "".join(options)
     for how, statement in _statements(text):
@@ -76,6 +72,8 @@ def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True)
     stripped = text.strip()
     lines = [line.strip() for line in stripped.splitlines() if line.strip()]
     for how, line in (("last line", lines[-1]), ("first line", lines[0])) if lines else ():
+        if (alone := line.strip("().:[]*# ").upper()) in options:
+            return alone, how
         if (match := _leading(letters).match(line)) and not _REJECTED_AFTER.match(line[match.end() :]):
             return _named(match), how
     if letter := _option_text(stripped, options, whole=len(stripped) <= 300):
@@ -116,9 +114,11 @@ def _statements(text: str) -> list[tuple[str, str]]:
 
 
 def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
-    statement = _bare(statement)
+    statement = _ADVERBS.sub("", _bare(statement))
     if re.match(r"(?:not|n't|neither)\b", statement, re.IGNORECASE):
-        return None
+        return _instead(statement, options)
+    if (alone := statement.strip("().:[]{} ").upper()) in options:  # before the texts: an option's text may be a letter
+        return alone
     if letter := _option_text(statement, options, whole=True):
         return letter
     match = _leading("".join(options)).match(statement)
@@ -128,6 +128,18 @@ def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
         return letter
     marked = {_named(found) for found in _marked("".join(options)).finditer(statement)}
     return marked.pop() if len(marked) == 1 else None
+
+
+_ADVERBS = re.compile(
+    r"^(?:(?:therefore|thus|then|hence|clearly|most\s+likely|likely|probably|definitely|simply)\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+
+
+def _instead(statement: str, options: Mapping[str, str]) -> str | None:
+    """`not B but C` chooses C."""
+    match = re.search(rf"\bbut\s+(?:rather\s+)?(?:option\s+)?[*(]*([{''.join(options)}])\b", statement)
+    return match.group(1) if match else None
 
 
 def _option_text(text: str, options: Mapping[str, str], *, whole: bool) -> str | None:
@@ -180,7 +192,7 @@ def _leading(letters: str) -> re.Pattern[str]:
     """A letter that opens a statement: `B`, `(B)`, `B. Because`, `**B)** text`, `Option B`."""
     others = letters.replace("A", "")
     return re.compile(
-        r"[\s*_`\"'(\[{\\]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|answer|letter)\s*:?\s*)?"
+        r"[\s*_`\"'(\[{\\#]*(?i:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|answer|letter)\s*[:–-]?\s*)?"
         rf"[*_`\"'(\[{{\\]*(?:(?P<a>A){_AFTER_A}|(?P<other>[{others or letters}])(?![\w'’]))",
     )
 
@@ -193,6 +205,8 @@ def _asserted(letters: str) -> re.Pattern[str]:
         rf"(?:\([^()\n]{{0,120}}\)\s*)?(?=(?:[:,\-–—][^.\n]{{0,120}}?)?\s*{_CORRECT}{_GOOD}\b)"
         r"|\b(?:choose|chose|choosing|select|selecting|pick|picking|go\s+with|going\s+with|opt\s+for|settle\s+on)\s+"
         rf"(?:the\s+)?(?:[Oo]ption\s+|[Cc]hoice\s+|[Aa]nswer\s+)?[*(\[\"']*(?P<object>[{letters}])\b(?!\s+[a-z]{{2,}}ing)"
+        rf"|\b(?P<fits>[{letters}])\s+best\s+(?:explains|fits|describes|matches|answers|accounts)\b"
+        rf"|\b(?:must|has\s+to|should)\s+be\s+(?:[Oo]ption\s+)?[*(]*(?P<must>[{letters}])\b(?=[*)]*\s*(?:[.,;]|$))"
     )
 
 
@@ -206,8 +220,8 @@ def _marked(letters: str) -> re.Pattern[str]:
 
 
 def _plain(text: str) -> str:
-    """Lower case, words only."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+    """Lower case, words and arrows only."""
+    return " ".join(re.findall(r"[^\W_]+|[↑↓↔]", text.lower()))
 
 
 def _label_in(statement: str, labels: Sequence[str]) -> str | None:
@@ -238,9 +252,7 @@ _REASONS = ("because", "since", "as ", "due to", "based on", "given")
 def _mentions(text: str, labels: Sequence[str]) -> list[str]:
     """Labels named in `text` and not negated, each as its longest form (`irrelevant` is not `relevant`)."""
     ordered = sorted(labels, key=len, reverse=True)
-    pattern = re.compile(
-        "|".join(rf"(?<![\w-])(?:{_flexible(label)})(?![\w-])" for label in ordered), re.IGNORECASE
-    )
+    pattern = re.compile("|".join(rf"(?<![\w-])(?:{_flexible(label)})(?![\w-])" for label in ordered), re.IGNORECASE)
     found = []
     for match in pattern.finditer(text):
         if _REJECTED_BEFORE.search(text[max(0, match.start() - 60) : match.start()]):
@@ -251,4 +263,9 @@ def _mentions(text: str, labels: Sequence[str]) -> list[str]:
 
 def _flexible(label: str) -> str:
     """The label's words, however they are spaced or joined."""
-    return r"[\s_\-,]+".join(re.escape(word) for word in re.findall(r"[A-Za-z0-9]+", label))
+    return r"[\s_\-,]+".join(re.escape(word) for word in re.findall(r"[^\W_]+", label))
+
+
+def labels_in(text: str, labels: Sequence[str]) -> list[str]:
+    """Every label that `text` names and does not negate, in order."""
+    return _mentions(_bare(text), labels)

@@ -1,13 +1,14 @@
 """Runs a handler in a process of its own that can be killed: for libraries that hang or eat memory.
 
 Owns the worker processes, their limits and their replacement. Knows nothing of what the handler computes.
-The time limit counts CPU seconds, so that a busy machine does not change a verdict; a generous wall-clock limit
-stands behind it. A worker ends when its parent does.
+The time limit counts CPU seconds, so that a busy machine does not change a verdict; a generous wall-clock
+limit stands behind it. A worker ends when its parent does.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -34,7 +35,7 @@ class Limits:
 
 
 class IsolatedCalls:
-    """`call(request)` answers from `module` run as a worker; safe to use from many threads and after a fork."""
+    """`call(request)` answers from `module` run as a worker; safe in threads and after a fork."""
 
     def __init__(self, module: str, limits: Limits | None = None) -> None:
         self._module = module
@@ -151,10 +152,8 @@ class _Worker:
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with contextlib.suppress(BrokenPipeError):  # what was buffered cannot reach a dead worker
                     pipe.close()
-                except BrokenPipeError:
-                    pass  # what was still buffered cannot reach a dead worker
         self._process.wait()
 
 
@@ -171,7 +170,7 @@ def _environment() -> dict[str, str]:
 
 
 def serve(handler: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """The worker's main loop: one JSON request a line in, one JSON answer a line out. Arguments: CPU s, MB."""
+    """The worker's main loop: a JSON request a line in, a JSON answer a line out. Arguments: CPU s, MB."""
     import resource
 
     cpu_s, memory_mb = float(sys.argv[1]), int(sys.argv[2])

@@ -1,7 +1,7 @@
 r"""Judges a mathematical answer: what is extracted, and whether it equals the gold answer.
 
-Cheap and exact comparisons first (text, plain numbers); only the rest goes to sympy, in a process of its own with
-limits that hold (`evaluators.scoring.math_worker`). Imports neither sympy nor math_verify.
+Cheap and exact comparisons first (text, plain numbers); only the rest goes to sympy, in a process of its own
+with limits that hold (`evaluators.scoring.math_worker`). Imports neither sympy nor math_verify.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evaluators.scoring.numbers import Plain, last_number, read_number, same_num
 
 MAX_ANSWER_CHARS = 2000
 _SEGMENT = re.compile(r"\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
-_BASE = re.compile(r"(?P<digits>[0-9A-Fa-f]+)_\{?(?P<base>\d{1,2})\}?")
+_BASE = re.compile(r"(?P<digits>[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_\{?(?P<base>\d{1,2})\}?")
 _LETTER = re.compile(r"\(?\s*(?P<letter>[A-Za-z])\s*\)?\.?")
 
 
@@ -61,13 +61,13 @@ def same_answer(gold: str, answer: str) -> tuple[bool, str]:
 def _symbolic(gold: str, answer: str, gold_number: Plain | None) -> tuple[bool, str]:
     if gold_number is not None and not re.search(r"\d|\\pi|\be\b", answer):
         return False, "no number"
-    reply = _worker().call({"gold": gold, "answer": _without_prose(answer)})
+    reply = _worker().call({"gold": _braced(gold), "answer": _braced(_without_prose(answer))})
     return bool(reply["equal"]), "symbolic" if reply["parsed"] else "could not be parsed"
 
 
 @cache
 def _worker() -> IsolatedCalls:
-    return IsolatedCalls("evaluators.scoring.math_worker", Limits(cpu_s=5.0, wall_s=60.0, memory_mb=2048))
+    return IsolatedCalls("evaluators.scoring.math_worker", Limits(cpu_s=5.0, wall_s=45.0, memory_mb=2048))
 
 
 def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:
@@ -75,6 +75,8 @@ def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:
     if found is not None:
         if found.how == "phrase":
             return _from_phrase(found.text), "phrase"
+        if found.how == "boxed" and (rests := answers.phrases(unwrap(found.text))):
+            return _from_phrase(rests[-1]), "boxed"  # \\boxed{\\text{The answer is } 18}
         return found.text, found.how
     if truncated:
         return None  # a number in the middle of a calculation is no answer
@@ -149,6 +151,14 @@ def _same_in_base(gold: re.Match[str], answer: str) -> bool:
     squeezed = unwrap(answer).replace(" ", "").replace(",", "")
     squeezed = re.sub(r"_\{?(?:base)?\{?(\d{1,2})\}*$", r"_\1", squeezed)
     return squeezed in (f"{gold['digits']}_{gold['base']}", gold["digits"])
+
+
+def _braced(text: str) -> str:
+    r"""`\\sqrt2` and `\\frac \\pi4` with the braces that LaTeX implies and parsers guess at."""
+    text = re.sub(r"\\sqrt\s*(\d|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}", text)
+    token = r"(\d|[a-zA-Z]|\\[a-zA-Z]+)"
+    text = re.sub(rf"\\[dt]?frac\s*{token}\s*{token}", r"\\frac{\1}{\2}", text)
+    return re.sub(rf"\\[dt]?frac\s*{token}\s*\{{", r"\\frac{\1}{", text)
 
 
 @lru_cache(maxsize=1024)

@@ -38,13 +38,14 @@ _PERCENT = re.compile(r"\s*(?:\\?%|per\s?cent(?:age)?(?:\s+points?)?\b)", re.IGN
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b)")
 _SHORT_UNITS = frozenset({"m", "g", "s", "h", "l", "L", "N", "J", "W", "V", "K", "C", "F", "A"})
 # After these words the number is not the whole answer.
-_NOT_UNITS = frozenset("or and not if than to plus minus times but either between is equals mod".split())
+_NOT_UNITS = frozenset(re.findall("[a-z]+", "or and not if than to plus minus times but either between is equals mod"))
 _UNIT = re.compile(r"\s*(?:[A-Za-zµ]+\.?)(?:\s*\^\s*\{?[-+]?\d\}?|[²³])?|\s*/\s*[A-Za-z]+(?:\^\{?\d\}?)?")
 
 
 def tidy(text: str) -> str:
     r"""The answer without LaTeX delimiters, invisible spaces, `\left`, `\text{}` and closing punctuation."""
-    text = text.strip().replace("−", "-").replace("–", "-").replace("\\left", "").replace("\\right", "")
+    text = text.strip().replace("−", "-").replace("–", "-")
+    text = re.sub(r"\\(?:left|right)(?![a-zA-Z])", "", text)
     text = text.replace("\\%", "%").replace("\\$", "$").replace("{,}", ",")
     text = re.sub(r",\\!\s*", ",", text)
     text = _SPACES.sub(" ", text)
@@ -148,7 +149,7 @@ def _close(a: Plain, b: Plain) -> bool:
         return True
     if a.exact and b.exact:
         return False
-    tolerance = Fraction(5, 10**7) * min(1, max(abs(a.value), abs(b.value)))
+    tolerance = Fraction(5, 10**7) * min(Fraction(1), max(abs(a.value), abs(b.value)))
     return abs(a.value - b.value) <= tolerance
 
 

@@ -43,14 +43,12 @@ def test_environment_variable_names_the_folder(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("call", [load_rows, require, fingerprint])
 def test_missing_file_names_the_fetch_command(tmp_path: Path, call: object) -> None:
-    with pytest.raises(UserError, match="manager data fetch --only things") as caught:
+    with pytest.raises(UserError, match="manager data fetch --suite all16 --to ") as caught:
         call(SOURCE, "test", tmp_path)  # type: ignore[operator]
     assert "\n" not in str(caught.value)
 
 
-def test_missing_from_the_cache_names_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_from_the_cache_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MANAGER_DATA_DIR", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
@@ -83,3 +81,8 @@ def test_fingerprint_changes_with_the_rows(tmp_path: Path) -> None:
 def test_real_folder_is_read() -> None:
     gsm8k = DataSource(hub="openai/gsm8k", config="main", folder="gsm8k")
     assert sum(1 for _ in load_rows(gsm8k, "test", DATA)) == 1319
+
+
+def test_missing_benchmark_is_named_in_the_command(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="manager data fetch --suite gsm8k"):
+        load_rows(DataSource(hub="openai/gsm8k", folder="gsm8k"), "test", tmp_path)

@@ -1,0 +1,182 @@
+"""ScienceWorld: experiments of a primary school in a simulated house. Needs the package and Java.
+
+One JVM a process, of bounded memory, holds all environments of the process; calls take turns, because the simulator is
+not safe to use from threads. The package's `server` calls are used, not its `step`, which asks for much more each time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from typing import Any
+
+from evaluators.environment import Environment, insert_lines
+from evaluators.environments._packages import need
+from manager.errors import UserError
+
+# The tasks whose own solution takes at most 50 steps. The others can be named with a higher cap.
+SHORT_TASKS = (
+    "chemistry-mix",
+    "chemistry-mix-paint-secondary-color",
+    "chemistry-mix-paint-tertiary-color",
+    "find-animal",
+    "find-living-thing",
+    "find-non-living-thing",
+    "find-plant",
+    "grow-plant",
+    "identify-life-stages-1",
+    "identify-life-stages-2",
+    "lifespan-longest-lived",
+    "lifespan-longest-lived-then-shortest-lived",
+    "lifespan-shortest-lived",
+    "measure-melting-point-known-substance",
+)
+_UNKNOWN_ACTION = "No known action matches"
+_LOCK = threading.RLock()
+_JVM: dict[int, Any] = {}  # process id -> the package's environment, which owns the JVM
+
+
+def _jvm(memory_mb: int) -> Any:
+    """This process's JVM, started when it is first needed; a forked child starts its own."""
+    with _LOCK:
+        if os.getpid() not in _JVM:
+            package = need("scienceworld", "scienceworld")
+            before = os.environ.get("JAVA_TOOL_OPTIONS")
+            # The package has no option for it; the JVM reads this variable when it starts.
+            os.environ["JAVA_TOOL_OPTIONS"] = f"-Xmx{memory_mb}m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+            try:
+                _JVM[os.getpid()] = package.ScienceWorldEnv("", envStepLimit=10**6)
+            except FileNotFoundError as e:
+                raise UserError("environment 'scienceworld' needs Java 17, and no `java` is on the PATH") from e
+            finally:
+                if before is None:
+                    del os.environ["JAVA_TOOL_OPTIONS"]
+                else:
+                    os.environ["JAVA_TOOL_OPTIONS"] = before
+        return _JVM[os.getpid()]
+
+
+class ScienceWorld(Environment):
+    name = "scienceworld"
+    version = 1
+    prompt_tokens = 2048
+    response_tokens = 1024
+
+    def __init__(self, tasks: tuple[str, ...], simplifications: str, memory_mb: int, cap: int) -> None:
+        super().__init__(cap)
+        gateway = _jvm(memory_mb)
+        known = list(gateway.get_task_names())
+        if unknown := sorted(set(tasks) - set(known)):
+            raise UserError(
+                f"environment 'scienceworld' has no task {', '.join(unknown)}; it has: {', '.join(sorted(known))}"
+            )
+        self._simplifications = simplifications
+        with _LOCK:
+            self._server = gateway._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        self._episodes = {split: self._variations(tasks, split) for split in ("train", "test")}
+        self._plan: list[str] = []
+        self._on_plan = True
+
+    def _variations(self, tasks: tuple[str, ...], split: str) -> list[tuple[str, int]]:
+        """(task, variation) of a split, tasks taking turns; the package's own splits share no variation."""
+        lists = []
+        with _LOCK:
+            for task in tasks:
+                self._server.load(task, 0, self._simplifications, False)
+                found = self._server.getVariationsTrain() if split == "train" else self._server.getVariationsTest()
+                lists.append([(task, int(variation)) for variation in found])
+        longest = max(map(len, lists))
+        return [one[turn] for turn in range(longest) for one in lists if turn < len(one)]
+
+    def task_count(self, split: str) -> int | None:
+        return len(self._episodes[split])
+
+    def _begin(self, task: int, split: str) -> None:
+        episodes = self._episodes[split]
+        if task >= len(episodes):
+            raise UserError(f"environment 'scienceworld': split {split!r} has {len(episodes)} tasks; no task {task}")
+        self._episode = episodes[task]
+        with _LOCK:
+            self._server.load(*self._episode, self._simplifications, True)
+            self._plan = list(self._server.getGoldActionSequence())
+            self._server.reset()
+        self._on_plan = True
+        self._shown = ""
+
+    def instruction(self) -> str:
+        return (
+            "You are in a house with rooms, tools and substances, and have a scientific task. `focus on X` tells the "
+            "house that X is your answer: use it only for what the task asks.\n"
+            "An action is a command such as: go to kitchen, open cupboard, pick up metal pot, move metal pot to sink, "
+            "activate stove, use thermometer on water, pour X into Y, mix X, look around, examine X, wait1, "
+            "focus on X. "
+            "Where a command is ambiguous, answer with the number of the choice."
+        )
+
+    def admissible(self) -> list[str]:
+        if self.done:
+            return []
+        with _LOCK:
+            return sorted(self._server.getValidActionObjectCombinations())
+
+    def oracle(self) -> list[str] | None:
+        """The rest of the package's own solution, while the episode has followed it; else None."""
+        return self._plan[self.steps :] if self._on_plan else None
+
+    @property
+    def score(self) -> float:
+        with _LOCK:
+            return max(0.0, float(self._server.getScore()))
+
+    def _over(self) -> bool:
+        with _LOCK:
+            return bool(self._server.getCompleted())
+
+    def _act(self, action: str) -> bool:
+        self._on_plan = self._on_plan and self.steps < len(self._plan) and action == self._plan[self.steps]
+        if not action:
+            return False
+        with _LOCK:
+            self._shown = str(self._server.step(action))
+        valid = not self._shown.startswith(_UNKNOWN_ACTION)
+        if not valid:
+            self._shown = ""
+        return valid
+
+    def content(self) -> str:
+        """Task and variation."""
+        return f"{self._episode[0]}|{self._episode[1]}"
+
+    def _state(self) -> str:
+        with _LOCK:
+            description, look = str(self._server.getTaskDescription()), str(self._server.freeActionLook())
+            inventory, objects = str(self._server.freeActionInventory()), sorted(self._server.getPossibleObjects())
+        lines = [description.strip()]
+        if self._shown and self._shown.strip() != look.strip():
+            lines.append(f"Result: {self._shown.strip()}")
+        return "\n".join([*lines, look.strip(), inventory.strip(), f"Objects: {', '.join(objects)}."])
+
+    def augment(self, state: str, epsilon: float, rng: random.Random) -> str:
+        """Sentences about what lies outside the house, about ε characters."""
+        lines: list[str] = []
+        while sum(map(len, lines)) < max(1.0, epsilon):
+            lines.append(rng.choice(_OUTSIDE).format(rng.choice(_FAR), rng.randint(2, 60)))
+        return insert_lines(state, lines, rng)
+
+
+_FAR = ("a harbour", "a lighthouse", "a railway bridge", "a chapel", "a windmill", "a quarry")
+_OUTSIDE = (
+    "Far away, out of reach, is {0}.",
+    "A radio in another town reports on {0}.",
+    "Through the fog, {1} miles off, stands {0}.",
+    "A postcard that nobody can take shows {0}.",
+)
+
+
+def make(
+    tasks: list[str] | str | None = None, simplifications: str = "easy", memory_mb: int = 1024, cap: int = 50
+) -> ScienceWorld:
+    """Tasks by name (a list, or one); by default those whose own solution fits into 50 steps."""
+    named = SHORT_TASKS if tasks is None else (tasks,) if isinstance(tasks, str) else tuple(tasks)
+    return ScienceWorld(named, simplifications, memory_mb, cap)

@@ -1,0 +1,307 @@
+"""Sokoban as text: push every box onto a target. Own generator; every level is proved solvable by search.
+
+Levels come from the generator, or from a file in the usual notation (`#` wall, `@` player, `$` box, `.` target, `*`
+box on target, `+` player on target), as the Boxoban levels are published.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from evaluators.environment import Environment, belongs_to, insert_lines, task_rng
+from manager.errors import UserError
+
+Cell = tuple[int, int]  # row, column
+MOVES: dict[str, Cell] = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+VIEWS = ("coordinates", "matrix")
+_MAX_STATES = 400_000
+_MAX_ATTEMPTS = 2000
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level at its start; walls include the border."""
+
+    height: int
+    width: int
+    walls: frozenset[Cell]
+    targets: frozenset[Cell]
+    boxes: frozenset[Cell]
+    player: Cell
+
+    def text(self) -> str:
+        """The level in the usual notation."""
+        return "\n".join(
+            "".join(_symbol((row, column), self, self.boxes, self.player) for column in range(self.width))
+            for row in range(self.height)
+        )
+
+
+def _symbol(cell: Cell, level: Level, boxes: frozenset[Cell], player: Cell) -> str:
+    if cell in level.walls:
+        return "#"
+    on_target = cell in level.targets
+    if cell == player:
+        return "+" if on_target else "@"
+    if cell in boxes:
+        return "*" if on_target else "$"
+    return "." if on_target else " "
+
+
+def moved(level: Level, player: Cell, boxes: frozenset[Cell], move: str) -> tuple[Cell, frozenset[Cell]] | None:
+    """Player and boxes after a move, or None where a wall or a second box is in the way."""
+    step = MOVES[move]
+    ahead = (player[0] + step[0], player[1] + step[1])
+    if ahead in level.walls:
+        return None
+    if ahead not in boxes:
+        return ahead, boxes
+    beyond = (ahead[0] + step[0], ahead[1] + step[1])
+    if beyond in level.walls or beyond in boxes:
+        return None
+    return ahead, (boxes - {ahead}) | {beyond}
+
+
+def solve(level: Level, player: Cell, boxes: frozenset[Cell]) -> list[str] | None:
+    """The shortest plan, by breadth-first search; None where there is none (or the search grows too large)."""
+    start = (player, boxes)
+    came_from: dict[tuple[Cell, frozenset[Cell]], tuple[tuple[Cell, frozenset[Cell]], str] | None] = {start: None}
+    dead = _dead_cells(level)
+    queue = deque([start])
+    while queue:
+        state = queue.popleft()
+        if state[1] == level.targets:
+            return _path(came_from, state)
+        for move in MOVES:
+            after = moved(level, *state, move)
+            if after is None or after in came_from or (after[1] is not state[1] and after[1] & dead):
+                continue
+            came_from[after] = (state, move)
+            queue.append(after)
+        if len(came_from) > _MAX_STATES:
+            return None
+    return None
+
+
+def _path(came_from: dict, state: tuple[Cell, frozenset[Cell]]) -> list[str]:  # type: ignore[type-arg]
+    plan: list[str] = []
+    while (step := came_from[state]) is not None:
+        state, move = step
+        plan.append(move)
+    return plan[::-1]
+
+
+@lru_cache(maxsize=4096)
+def _dead_cells(level: Level) -> frozenset[Cell]:
+    """Cells from which a lone box reaches no target: found by pulling boxes from the targets."""
+    alive = set(level.targets)
+    queue = deque(level.targets)
+    while queue:
+        row, column = queue.popleft()
+        for down, right in MOVES.values():
+            before, player = (row - down, column - right), (row - 2 * down, column - 2 * right)
+            if before in level.walls or player in level.walls or before in alive or not _inside(level, player):
+                continue
+            alive.add(before)
+            queue.append(before)
+    cells = {(row, column) for row in range(level.height) for column in range(level.width)}
+    return frozenset(cells - level.walls - alive)
+
+
+def _inside(level: Level, cell: Cell) -> bool:
+    return 0 <= cell[0] < level.height and 0 <= cell[1] < level.width
+
+
+def generate(rng: random.Random, height: int, width: int, boxes: int) -> Level:
+    """A random room; solvable or not."""
+    border = {(r, c) for r in range(height) for c in range(width) if r in (0, height - 1) or c in (0, width - 1)}
+    inner = [(r, c) for r in range(1, height - 1) for c in range(1, width - 1)]
+    inner_walls = rng.sample(inner, rng.randint(0, max(0, len(inner) // 4)))
+    free = [cell for cell in inner if cell not in inner_walls]
+    if len(free) < 2 * boxes + 1:
+        inner_walls, free = [], inner
+    places = rng.sample(free, 2 * boxes + 1)
+    return Level(
+        height,
+        width,
+        frozenset(border | set(inner_walls)),
+        frozenset(places[:boxes]),
+        frozenset(places[boxes : 2 * boxes]),
+        places[-1],
+    )
+
+
+def read_levels(path: Path) -> list[Level]:
+    """The levels of a file, separated by blank lines or lines that begin with `;`."""
+    levels: list[Level] = []
+    for block in _blocks(path):
+        width = max(len(line) for line in block)
+        cells = {(r, c): mark for r, line in enumerate(block) for c, mark in enumerate(line.ljust(width))}
+        players = [cell for cell, mark in cells.items() if mark in "@+"]
+        boxes = frozenset(cell for cell, mark in cells.items() if mark in "$*")
+        targets = frozenset(cell for cell, mark in cells.items() if mark in ".*+")
+        walls = frozenset(cell for cell, mark in cells.items() if mark == "#")
+        if len(players) != 1 or not boxes or len(boxes) != len(targets):
+            raise UserError(f"{path}: level {len(levels)}: needs one player and as many boxes as targets")
+        levels.append(Level(len(block), width, walls, targets, boxes, players[0]))
+    if not levels:
+        raise UserError(f"{path}: holds no level")
+    return levels
+
+
+def _blocks(path: Path) -> Iterator[list[str]]:
+    block: list[str] = []
+    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+        if line.strip() and not line.startswith(";"):
+            block.append(line.rstrip())
+        elif block:
+            yield block
+            block = []
+
+
+class Sokoban(Environment):
+    name = "sokoban"
+    version = 1
+
+    def __init__(
+        self, height: int, width: int, boxes: int, view: str, cap: int, min_moves: int, levels: Path | None
+    ) -> None:
+        super().__init__(cap)
+        if view not in VIEWS:
+            raise UserError(f"environment 'sokoban': view {view!r} is not one of {', '.join(VIEWS)}")
+        if height < 4 or width < 4 or boxes < 1 or (height - 2) * (width - 2) < 2 * boxes + 1:
+            raise UserError(f"environment 'sokoban': {boxes} boxes do not fit into {height} x {width}")
+        self._shape = (height, width, boxes)
+        self._view = view
+        self._min_moves = min_moves
+        self._file = levels
+        self._levels = read_levels(levels) if levels else None
+
+    def _begin(self, task: int, split: str) -> None:
+        self._level = self._from_file(task, split) if self._levels else self._generated(task, split)
+        self._player, self._boxes = self._level.player, self._level.boxes
+
+    def task_count(self, split: str) -> int | None:
+        return sum(belongs_to(level.text(), split) for level in self._levels) if self._levels else None
+
+    def _from_file(self, task: int, split: str) -> Level:
+        assert self._levels is not None
+        mine = [level for level in self._levels if belongs_to(level.text(), split)]
+        if task >= len(mine):
+            raise UserError(f"{self._file}: has {len(mine)} levels of split {split!r}; there is no task {task}")
+        return mine[task]
+
+    def _generated(self, task: int, split: str) -> Level:
+        height, width, boxes = self._shape
+        for attempt in range(_MAX_ATTEMPTS):
+            level = generate(task_rng(f"sokoban:{height}:{width}:{boxes}", task, split, attempt), height, width, boxes)
+            if not belongs_to(level.text(), split):
+                continue
+            plan = solve(level, level.player, level.boxes)
+            if plan is not None and self._min_moves <= len(plan) <= self.cap:
+                return level
+        raise UserError(
+            f"environment 'sokoban': no level of {height} x {width} with {boxes} boxes has a plan of "
+            f"{self._min_moves} to {self.cap} moves; raise cap or lower min_moves"
+        )
+
+    def instruction(self) -> str:
+        return (
+            "You are playing Sokoban: walk to a box and push every box onto a target. You push a box by walking into "
+            "it; you cannot pull, and you cannot push two boxes or into a wall. Row 0 is at the top, column 0 at the "
+            "left: up lowers the row, down raises it, left lowers the column, right raises it.\n"
+            "An action is one of: up, down, left, right."
+        )
+
+    def admissible(self) -> list[str]:
+        if self.done:
+            return []
+        return [move for move in MOVES if moved(self._level, self._player, self._boxes, move) is not None]
+
+    def oracle(self) -> list[str] | None:
+        return solve(self._level, self._player, self._boxes)
+
+    @property
+    def score(self) -> float:
+        return len(self._boxes & self._level.targets) / len(self._boxes)
+
+    def _act(self, action: str) -> bool:
+        after = moved(self._level, self._player, self._boxes, action.lower()) if action.lower() in MOVES else None
+        if after is None:
+            return False
+        self._player, self._boxes = after
+        return True
+
+    def _state(self) -> str:
+        return self._matrix() if self._view == "matrix" else self._coordinates()
+
+    def _matrix(self) -> str:
+        level = self._level
+        rows = [
+            "".join(_symbol((row, column), level, self._boxes, self._player) for column in range(level.width))
+            for row in range(level.height)
+        ]
+        legend = "# wall, @ you, $ box, . target, * box on a target, + you on a target"
+        return "\n".join([f"The room ({legend}):", *rows])
+
+    def _coordinates(self) -> str:
+        level = self._level
+        inner = sorted(cell for cell in level.walls if _within_border(level, cell))
+        lines = [
+            f"The room has {level.height} rows and {level.width} columns, all as (row, column).",
+            f"You are at {_at(self._player)}.",
+            *(f"A box is at {_at(box)}{self._on_target(box)}." for box in sorted(self._boxes)),
+            *(f"A target is at {_at(target)}." for target in sorted(level.targets)),
+            f"Walls: the border, and {', '.join(map(_at, inner)) if inner else 'no other cell'}.",
+            *(f"{move.capitalize()}: {self._ahead(move)}." for move in MOVES),
+        ]
+        return "\n".join(lines)
+
+    def _on_target(self, box: Cell) -> str:
+        return ", on a target" if box in self._level.targets else ""
+
+    def _ahead(self, move: str) -> str:
+        step = MOVES[move]
+        cell = (self._player[0] + step[0], self._player[1] + step[1])
+        what = "a wall" if cell in self._level.walls else "a box" if cell in self._boxes else "free floor"
+        return f"{_at(cell)} is {what}"
+
+    def augment(self, state: str, epsilon: float, rng: random.Random) -> str:
+        """max(1, ε/10) lines, each naming a thing outside the room that cannot be reached."""
+        lines = []
+        for _ in range(max(1, int(epsilon // 10))):
+            cell = (self._level.height + rng.randint(1, 8), self._level.width + rng.randint(1, 8))
+            lines.append(
+                f"Out of reach, beyond the walls, is a {rng.choice(_COLOURS)} {rng.choice(_THINGS)} at {_at(cell)}."
+            )
+        return insert_lines(state, lines, rng)
+
+
+_COLOURS = ("red", "blue", "green", "grey", "golden", "white", "black", "brown")
+_THINGS = ("lamp", "chair", "vase", "clock", "plant", "barrel", "statue", "carpet", "ladder", "bucket")
+
+
+def _at(cell: Cell) -> str:
+    return f"({cell[0]}, {cell[1]})"
+
+
+def _within_border(level: Level, cell: Cell) -> bool:
+    return 0 < cell[0] < level.height - 1 and 0 < cell[1] < level.width - 1
+
+
+def make(
+    height: int = 6,
+    width: int = 6,
+    boxes: int = 1,
+    view: str = "coordinates",
+    cap: int = 15,
+    min_moves: int = 3,
+    levels: str | None = None,
+) -> Sokoban:
+    """A Sokoban; `levels` is a file of levels to use instead of the generator."""
+    return Sokoban(height, width, boxes, view, cap, min_moves, Path(levels) if levels else None)

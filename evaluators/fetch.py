@@ -1,0 +1,247 @@
+"""Brings the benchmarks' data from the hub onto this disk, where there is a network; verifies what is there.
+
+Owns the files of a data folder: `<folder>/<split>.jsonl`, SHA256SUMS (as `sha256sum -c` reads it) and
+manifest.json (hub id, revision, rows of each file). A file is there whole or not at all; a fetch that was cut
+off goes on where it was. Nothing here runs in a job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from evaluators.benchmark import Benchmark, DataSource
+from evaluators.benchmarks import get
+from evaluators.data import CHECKSUMS, sha256_of
+from manager.atomic import read_json, write_json, write_text
+from manager.errors import UserError
+
+MANIFEST = "manifest.json"
+# Where the hub keeps its own Parquet copy of data sets that are published as a loading script.
+PARQUET_REVISION = "refs/convert/parquet"
+
+
+class Hub(Protocol):
+    """What is asked of the hub; the real one is `HuggingFaceHub`."""
+
+    def commit(self, hub: str, revision: str | None) -> str | None:
+        """The commit a revision stands for now; None where the place knows no commits."""
+
+    def rows(self, source: DataSource, split: str, revision: str | None) -> Iterable[Mapping[str, Any]]:
+        """The rows of the hub's `split`. MissingSplit where there is no such split."""
+
+
+class MissingSplit(Exception):
+    """The data set is there, the split is not."""
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """One line of the manifest; `path` is relative to the data folder."""
+
+    path: str
+    hub: str
+    config: str | None
+    split: str
+    revision: str | None
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What a fetch did; paths are relative to the data folder."""
+
+    fetched: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # the hub has no such split
+    by_hand: list[str] = field(default_factory=list)  # benchmarks that are on no hub
+    failed: dict[str, str] = field(default_factory=dict)  # path -> why
+
+
+def fetch(
+    benchmarks: Sequence[str],
+    target: Path,
+    *,
+    hub: Hub | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> FetchReport:
+    """Bring what `benchmarks` need into `target`; what is there already with its checksum is kept."""
+    source_of_rows = hub or HuggingFaceHub()
+    target.mkdir(parents=True, exist_ok=True)
+    manifest = _manifest(target)
+    report = FetchReport()
+    for name in benchmarks:
+        benchmark = get(name)
+        for source, split in data_sources(benchmark):
+            _fetch_split(name, source, split, target, source_of_rows, manifest, report, tell)
+        extra_files: Callable[[], dict[str, str]] = getattr(benchmark, "extra_files", dict)
+        for path, url in extra_files().items():
+            _fetch_file(path, url, target, manifest, report, tell)
+    write_text(target / CHECKSUMS, _checksums(manifest), durable=True)
+    return report
+
+
+def data_sources(benchmark: Benchmark) -> list[tuple[DataSource, str]]:
+    """Every (source, our split) of a benchmark: as it says itself, else its source's test and train."""
+    own: Callable[[], list[tuple[DataSource, str]]] | None = getattr(benchmark, "data_sources", None)
+    return own() if own else [(benchmark.source, "test"), (benchmark.source, "train")]
+
+
+def check(target: Path) -> list[str]:
+    """What is wrong with a data folder, one line each; empty where every checksum holds."""
+    path = target / CHECKSUMS
+    if not path.is_file():
+        raise UserError(f"{target} has no {CHECKSUMS}; run `manager data fetch --suite all16 --to {target}`")
+    problems = []
+    listed = set()
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        digest, _, name = line.partition("  ")
+        if len(digest) != 64 or not name:
+            problems.append(f"{CHECKSUMS}:{number}: not a line of `sha256sum`")
+            continue
+        listed.add(name)
+        file = target / name
+        if not file.is_file():
+            problems.append(f"{name}: missing")
+        elif sha256_of(file) != digest:
+            problems.append(f"{name}: differs from its checksum")
+    found = {str(file.relative_to(target)) for file in target.rglob("*.jsonl")}
+    return problems + [f"{name}: not listed in {CHECKSUMS}" for name in sorted(found - listed)]
+
+
+def _fetch_split(
+    name: str,
+    source: DataSource,
+    split: str,
+    target: Path,
+    hub: Hub,
+    manifest: dict[str, FetchedFile],
+    report: FetchReport,
+    tell: Callable[[str], None],
+) -> None:
+    if source.hub is None or source.folder is None:
+        if name not in report.by_hand:
+            report.by_hand.append(name)
+        return
+    hub_split = source.splits.get(split, split)
+    path = f"{source.folder}/{hub_split}.jsonl"
+    if path in report.fetched or path in report.kept:
+        return  # two of our splits can be one of the hub's
+    try:
+        commit = hub.commit(source.hub, source.revision)
+        known = manifest.get(path)
+        if known and known.revision == commit and _holds(target / path, known.sha256):
+            report.kept.append(path)
+            return
+        count = _write_rows(target / path, hub.rows(source, hub_split, commit))
+    except MissingSplit:
+        report.absent.append(path)
+        return
+    except (OSError, ValueError, RuntimeError) as e:
+        report.failed[path] = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
+        tell(f"{path}: {report.failed[path]}")
+        return
+    manifest[path] = FetchedFile(
+        path, source.hub, source.config, hub_split, commit, count, sha256_of(target / path)
+    )
+    _save(target, manifest)
+    report.fetched.append(path)
+    tell(f"{path}: {count} rows of {source.hub} at {commit or 'no commit'}")
+
+
+def _fetch_file(
+    path: str,
+    url: str,
+    target: Path,
+    manifest: dict[str, FetchedFile],
+    report: FetchReport,
+    tell: Callable[[str], None],
+) -> None:
+    known = manifest.get(path)
+    if known and known.hub == url and _holds(target / path, known.sha256):
+        report.kept.append(path)
+        return
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            text = answer.read().decode("utf-8")
+    except (urllib.error.URLError, OSError, UnicodeDecodeError) as e:
+        report.failed[path] = f"{type(e).__name__}: {e}"
+        tell(f"{path}: {report.failed[path]}")
+        return
+    (target / path).parent.mkdir(parents=True, exist_ok=True)
+    write_text(target / path, text)
+    manifest[path] = FetchedFile(path, url, None, "", None, 0, sha256_of(target / path))
+    _save(target, manifest)
+    report.fetched.append(path)
+
+
+def _write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Stream the rows into a file that appears only when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    count = 0
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as stream:
+            for row in rows:
+                stream.write(json.dumps(dict(row), ensure_ascii=False, default=str) + "\n")
+                count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _holds(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest
+
+
+def _manifest(target: Path) -> dict[str, FetchedFile]:
+    stored = read_json(target / MANIFEST) or {"files": []}
+    return {entry["path"]: FetchedFile(**entry) for entry in stored["files"]}
+
+
+def _save(target: Path, manifest: Mapping[str, FetchedFile]) -> None:
+    files = [asdict(manifest[path]) for path in sorted(manifest)]
+    write_json(target / MANIFEST, {"files": files}, durable=True)
+
+
+def _checksums(manifest: Mapping[str, FetchedFile]) -> str:
+    return "".join(f"{manifest[path].sha256}  {path}\n" for path in sorted(manifest))
+
+
+class HuggingFaceHub:
+    """The hub through `huggingface_hub` and `datasets`; a folder on this disk also counts as a data set."""
+
+    def commit(self, hub: str, revision: str | None) -> str | None:
+        if Path(hub).is_dir():
+            return None
+        from huggingface_hub import HfApi
+
+        found: str | None = HfApi().dataset_info(hub, revision=revision).sha
+        return found
+
+    def rows(self, source: DataSource, split: str, revision: str | None) -> Iterable[Mapping[str, Any]]:
+        assert source.hub is not None
+        try:
+            return self._load(source.hub, source.config, split, revision)
+        except RuntimeError as e:
+            if "scripts are no longer supported" not in str(e):
+                raise
+        return self._load(source.hub, source.config, split, PARQUET_REVISION)
+
+    def _load(self, hub: str, config: str | None, split: str, revision: str | None) -> Any:
+        import datasets
+
+        available = datasets.get_dataset_split_names(hub, config, revision=revision)
+        if split not in available:
+            raise MissingSplit(f"{hub} has no split {split!r}; it has: {', '.join(available)}")
+        return datasets.load_dataset(hub, config, split=split, revision=revision, streaming=True)

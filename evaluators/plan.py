@@ -1,0 +1,102 @@
+"""What an evaluation job has to do: its benchmarks, their items, the samples still owed, in which order.
+
+Reads the config and the data; draws nothing, writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from evaluators import benchmarks
+from evaluators.benchmark import Benchmark, Item, Sampler
+from evaluators.engine import sample_seed
+from evaluators.records import Key
+from evaluators.shards import part
+from manager.errors import UserError
+from manager.run import Failed
+
+
+@dataclass(frozen=True)
+class Task:
+    """One benchmark of the job with the items that are asked."""
+
+    benchmark: Benchmark
+    sampler: Sampler
+    domain: str
+    subdomain: str | None
+    items: tuple[Item, ...]
+
+    @property
+    def name(self) -> str:
+        return self.benchmark.name
+
+    @property
+    def total(self) -> int:
+        return len(self.items) * self.sampler.samples
+
+    def keys(self) -> Iterator[Key]:
+        for item in self.items:
+            for sample in range(self.sampler.samples):
+                yield item.id, sample
+
+
+@dataclass(frozen=True)
+class Owed:
+    """One sample that has to be drawn."""
+
+    task: Task
+    item: Item
+    sample: int
+    seed: int
+
+
+def read_task(entry: Mapping[str, Any], data_dir: Path | None, shard: Mapping[str, int] | None = None) -> Task:
+    """A config entry with its items; what does not fit the code or the data fails with a cause."""
+    name = entry["name"]
+    try:
+        benchmark = benchmarks.get(name)
+    except KeyError as error:
+        raise Failed(str(error.args[0]), cause="benchmark_unknown") from error
+    if entry["version"] != benchmark.version:
+        raise Failed(
+            f"benchmarks.{name}.version: the job was made for version {entry['version']}, this code has "
+            f"{benchmark.version}; plan the sweep again, or use the code that made the job",
+            cause="benchmark_version",
+        )
+    sampler = Sampler(**{**entry["sampler"], "stop": tuple(entry["sampler"].get("stop") or ())})
+    try:
+        items = tuple(islice(benchmark.items("test", data_dir), entry.get("limit")))
+    except UserError as error:
+        raise Failed(str(error), cause="data") from error
+    except (KeyError, FileNotFoundError) as error:
+        what = f"{type(error).__name__} {error}"
+        raise Failed(f"benchmarks.{name}: its data cannot be read: {what}", cause="data") from error
+    if not items:
+        raise Failed(f"benchmarks.{name}: there are no items in its test split", cause="data")
+    ids = {item.id for item in items}
+    if len(ids) != len(items):
+        raise Failed(f"benchmarks.{name}: {len(items) - len(ids)} items share an id with another", cause="data")
+    if shard is not None:
+        items = tuple(part(items, shard["index"], shard["of"]))
+    return Task(benchmark, sampler, entry["domain"], entry.get("subdomain"), items)
+
+
+def owed(tasks: Sequence[Task], seed: int, done: Mapping[str, Collection[Key]]) -> list[Owed]:
+    """The samples without a record, those expected to take longest first: none of them ends the job alone."""
+    missing = [
+        Owed(task, item, sample, sample_seed(seed, task.name, item.id, sample))
+        for task in tasks
+        for item in task.items
+        for sample in range(task.sampler.samples)
+        if (item.id, sample) not in done[task.name]
+    ]
+    return sorted(missing, key=lambda work: -expected_tokens(work.task))
+
+
+def expected_tokens(task: Task) -> int:
+    """How long an answer is expected to be: the benchmark's own `expected_tokens`, else the limit."""
+    return min(task.sampler.max_tokens, int(getattr(task.benchmark, "expected_tokens", task.sampler.max_tokens)))

@@ -1,0 +1,67 @@
+"""From the tidy table to the tables of a report. Computes; writes nothing and words nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from experiments import supplements, tabulate, transferability
+from experiments.comparison import Comparison, compare
+from experiments.controls import negative_controls
+from experiments.effects import effect_table, effects
+from experiments.outcomes import Source, require_rows
+from experiments.study import Study
+from experiments.transfer import Settings, arms, last_units
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything a report says, as numbers. Changes are in percentage points."""
+
+    sweep: str
+    study: Study
+    settings: Settings
+    comparison: Comparison  # the last evaluated checkpoint of every run
+    tables: Mapping[str, pd.DataFrame]
+    notes: tuple[str, ...]
+
+    def effects(self, kind: str, weighting: str | None = None) -> pd.DataFrame:
+        """The changes of one kind, by the headline's weighting unless told otherwise."""
+        table = self.tables["effects"]
+        wanted = weighting or ("items" if kind == "benchmark" else self.settings.weighting)
+        return table[(table["kind"] == kind) & (table["weighting"] == wanted)]
+
+
+def analyse(source: Source, frame: pd.DataFrame, study: Study, settings: Settings) -> Analysis:
+    """All tables of one sweep, as far as it has run. A table without rows says that nothing could be computed."""
+    require_rows(frame, source.sweep)
+    if study.control is not None:
+        settings = replace(settings, control=study.control)
+    everything = compare(frame, control=settings.control, include_unfinished=settings.include_unfinished)
+    if len({unit.prompting for unit in everything.units}) > 1:
+        study = replace(study, arm=(*study.arm, "prompting"))  # ways of asking are no replicates of each other
+    final = everything.only(last_units(everything.units))
+    found = arms(final.units, study.arm)
+    models = tabulate.models(final)
+    dynamics, forgetting = supplements.forgetting_tables(everything, source.store, study, settings)
+    tables = {
+        "effects": effects(final, found, study, settings),
+        "trajectory": supplements.trajectory(everything, study, settings),
+        "contrasts": supplements.contrasts(final, found, study, settings),
+        "stages": supplements.stages(frame, study, settings),
+        "models": models,
+        "odds": tabulate.odds(final, found, settings),
+        "mixed": supplements.mixed_effects(final, found, settings),
+        "transferability": transferability.table(models, settings.transferability_floor),
+        "dynamics": dynamics,
+        "forgetting": forgetting,
+        "reasoning": supplements.reasoning(frame, study, settings),
+        "controls": effect_table(negative_controls(frame, settings), settings),
+        "answers": tabulate.answers(frame),
+        "data": tabulate.data(frame, settings),
+        "pairs": supplements.pairs(source, final),
+        "missing": tabulate.missing(source.evaluations),
+    }
+    return Analysis(source.sweep, study, settings, final, tables, everything.notes)

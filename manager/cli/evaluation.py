@@ -1,0 +1,75 @@
+"""`manager evaluate`: one model on a suite, as a sweep of one stage, so that it resumes and is shared."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from manager.cli.options import DEFAULT_STORE, StoreOption, load
+from manager.cli.sweeps import ClusterOption, run_sweep
+from manager.store import Store
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, or a folder with weights.")]
+
+
+def evaluate(
+    model: Model,
+    suite: Annotated[str, typer.Option(help="A suite, or benchmarks separated by commas.")] = "all16",
+    engine: Annotated[str, typer.Option(help="vllm, transformers or openai.")] = "vllm",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each benchmark.")] = None,
+    prompting: Annotated[str, typer.Option(help="chat or base_fewshot.")] = "chat",
+    option: Annotated[list[str] | None, typer.Option("--engine-option", help="KEY=VALUE for the engine.")] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs for the job.")] = 0,
+    store: StoreOption = DEFAULT_STORE,
+    cluster: ClusterOption = None,
+) -> None:
+    """Evaluate one model. Run again, it goes on where it was; a sweep that needs the same uses the result."""
+    from manager.cli.data import benchmarks_of
+
+    stage: dict[str, object] = {
+        "kind": "evaluate",
+        "model": model,
+        "suite": list(benchmarks_of(suite)),
+        "engine": {"name": engine, **dict(_pair(each) for each in option or ())},
+        "prompting": prompting,
+        "resources": {"gpus_per_node": gpus},
+    }
+    if limit is not None:
+        stage["limit"] = limit
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"evaluate-{Path(model).name}-{suite}").strip("-")[:64]
+    document = {"name": name, "stages": {"evaluate": stage}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "evaluate.yaml"
+        path.write_text(json.dumps(document), encoding="utf-8")  # JSON is YAML
+        sweep = load(path, None)
+    here = Store.open(store, create=True)
+    status = run_sweep(here, sweep, cluster, None)
+    _show(here, sweep.jobs[0].job.id)
+    raise typer.Exit(status)
+
+
+def _pair(text: str) -> tuple[str, object]:
+    import yaml
+
+    from manager.errors import UserError
+
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise UserError(f"--engine-option {text!r} is not KEY=VALUE; for example max_model_len=8192")
+    return key, yaml.safe_load(value)
+
+
+def _show(store: Store, job_id: str) -> None:
+    result = store.run(job_id).result()
+    if result is None:
+        return
+    for name, row in result["benchmarks"].items():
+        score = "–" if row["pass_at_1"] is None else f"{100 * row['pass_at_1']:.1f}"
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in row["outcomes"].items() if number)
+        print(f"{name:<16} {score:>6}  ({row['items']} items × {row['samples']}: {counts})")
+    print(f"every sample: {store.run(job_id).outcomes}")

@@ -1,0 +1,51 @@
+"""Options that several commands share, and what they mean: the store, the sweep, the catalogue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from manager.errors import UserError
+from manager.job import Sweep
+from manager.store import Store
+
+StoreOption = Annotated[Path, typer.Option("--store", envvar="MANAGER_STORE", help="Folder with all jobs and sweeps.")]
+DEFAULT_STORE = Path("runs")
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="The sweep file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as matrix.seed=[0].", show_default=False),
+]
+SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Name of a sweep; the newest if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def load(path: Path, overrides: Sequence[str] | None) -> Sweep:
+    """Read, merge, validate and expand a sweep file."""
+    from experiments import catalog
+    from manager.sweep import load_sweep
+
+    return load_sweep(path, overrides or (), catalog=catalog.load(), environ=os.environ)
+
+
+def open_sweep(root: Path, name: str | None) -> tuple[Store, Sweep]:
+    """A sweep that was run before; by default the one that was run last. A file name is taken for its sweep."""
+    store = Store.open(root)
+    if name is None:
+        names = store.sweep_names()
+        if not names:
+            raise UserError(f"{root}: no sweep was run yet; start one with `manager sweep SWEEP.yaml`")
+        name = max(names, key=lambda each: (store.sweep_dir(each) / "sweep.json").stat().st_mtime)
+    elif name.endswith((".yaml", ".yml")):
+        name = load(Path(name), None).name
+    return store, store.read_sweep(name)
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=2, default=str))

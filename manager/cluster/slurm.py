@@ -1,0 +1,406 @@
+"""Jobs on a Slurm cluster: submits, observes and cancels them.
+
+Every call of sbatch has its intent on disk before it and is found again by its token after any
+interruption. What to submit is plan.py's decision; what to believe is slurm_view.py's.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from manager.cluster.backend import HELD_BACK, Phase, SchedulerView, Submission
+from manager.cluster.slurm_arrays import (
+    Chunk,
+    ParentTask,
+    Source,
+    dependency_text,
+    fit_queue,
+    index_text,
+    plan_arrays,
+)
+from manager.cluster.slurm_command import SchedulerSilent, ask, call
+from manager.cluster.slurm_limits import Limits, read_limits
+from manager.cluster.slurm_query import NEVER, Rows, ask_sacct, ask_squeue
+from manager.cluster.slurm_record import (
+    Record,
+    new_token,
+    read_records,
+    write_intent,
+    write_refused,
+    write_submitted,
+)
+from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
+from manager.cluster.slurm_site import Site
+from manager.cluster.slurm_view import Evidence, parents_in_queue, unlisted, views
+from manager.errors import UserError
+from manager.job import SweepJob
+from manager.observe import file_server_time
+from manager.remedy import bad_nodes
+from manager.snapshot import take_snapshot
+from manager.store import Store
+
+# How long a job may take to appear in squeue after a call of sbatch that was cut off.
+APPEAR_S = 6.0
+# Above this number of jobs the steps are left out of sacct's answer, and with them a step's OUT_OF_MEMORY.
+MAX_JOBS_WITH_STEPS = 500
+SCRIPT = "submission.sh"
+# Above this number of jobs the first of each array has to make its first step before the others start.
+CANARY_ABOVE = 20
+# A manager that submits thousands of jobs to a slow controller holds the lock for minutes.
+LOCK_WAIT_S = 600.0
+
+
+class SlurmBackend:
+    """One cluster, as one user sees it, for the sweeps of one store."""
+
+    name = "slurm"
+
+    def __init__(self, store: Store, site: Site, sweep: str = "sweep", canary: bool | None = None) -> None:
+        self._store = store
+        self._site = site
+        self._sweep = sweep
+        self._canary = canary  # None: by the number of jobs
+        self.left_out: tuple[SweepJob, ...] = ()  # of the last submit: the queue had no room for them
+        self.limits: Limits | None = None
+
+    # Observing
+
+    def observe(self, ids: Iterable[str]) -> Mapping[str, SchedulerView]:
+        """One squeue and at most one sacct; jobs never submitted are left out."""
+        wanted = set(ids)
+        records = read_records(self._store, wanted)
+        return self._observe(records, wanted)
+
+    def _observe(self, records: Sequence[Record], ids: Collection[str]) -> dict[str, SchedulerView]:
+        if not records:
+            return {}
+        queue = self._queue(records)
+        accounting: Rows | str = "not asked"
+        if not isinstance(queue, str):
+            gone = unlisted(records, ids, queue, self._is_done)
+            accounting = self._accounting(gone) if gone else {}
+        return views(records, ids, Evidence(self._now(), queue, accounting, self._site.settle_s))
+
+    def _is_done(self, job_id: str) -> bool:
+        return self._store.run(job_id).is_done()
+
+    def _queue(self, records: Sequence[Record]) -> Rows | str:
+        tokens = {record.token for record in records}
+        try:
+            return ask_squeue(tokens, {record.user for record in records}, timeout_s=self._site.timeout_s)
+        except SchedulerSilent as silent:
+            return str(silent)
+
+    def _accounting(self, records: Sequence[Record]) -> Rows | str:
+        tokens = {record.token for record in records}
+        number = sum(len(record.tasks) for record in records)
+        try:
+            return ask_sacct(
+                (record.name for record in records),
+                tokens,
+                {record.user for record in records},
+                min(record.created for record in records),
+                steps=number <= MAX_JOBS_WITH_STEPS,
+                timeout_s=self._site.timeout_s,
+            )
+        except SchedulerSilent as silent:
+            return str(silent)
+
+    def _now(self) -> float:
+        """The file server's time where it can be had: intents of other hosts are compared with it."""
+        try:
+            return file_server_time(self._store.root / "submissions")
+        except OSError:  # a store that may only be read
+            return time.time()
+
+    # Submitting
+
+    def submit(
+        self, entries: Sequence[SweepJob], parents: Mapping[str, SchedulerView]
+    ) -> list[Submission]:
+        """Hand the jobs over in as few arrays as possible; what others submitted meanwhile is left out.
+
+        `parents` need not be complete: every parent is looked up again here.
+        """
+        with self._one_at_a_time():
+            ids = {entry.job.id for entry in entries} | {need for entry in entries for need in entry.job.needs}
+            records = read_records(self._store, ids)
+            seen = self._observe(records, ids)
+            self._adopt(records, seen)
+            todo = self._not_in_queue(entries, seen)
+            if not todo:
+                return []
+            self._drop_stuck(entries, seen)
+            limits = self._read_limits()
+            live = {each: ParentTask(Source(None, array), index)
+                    for each, (array, index) in parents_in_queue(seen).items()}  # fmt: skip
+            fitting = fit_queue(todo, self._room(limits), set(live))
+            chosen = {entry.job.id for entry in fitting}
+            self.left_out = tuple(entry for entry in todo if entry.job.id not in chosen)
+            chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel)
+            canary = len(fitting) > CANARY_ABOVE if self._canary is None else self._canary
+            return self._submit_chunks(chunks, arrays=limits.max_array > 0, canary=canary)
+
+    def _submit_chunks(self, chunks: Sequence[Chunk], *, arrays: bool, canary: bool) -> list[Submission]:
+        code = take_snapshot(self._store.root)
+        array_ids: dict[int, str] = {}
+        result = []
+        for chunk in chunks:
+            if array_ids:
+                time.sleep(self._site.sbatch_interval_s)
+            dependency = dependency_text(chunk.dependencies, array_ids, arrays=arrays)
+            first = canary and arrays and len(chunk.tasks) > 1
+            submission = self._submit_chunk(chunk, code, dependency, arrays=arrays, canary=first)
+            array_ids[chunk.number] = submission.scheduler_id
+            result.append(submission)
+        return result
+
+    def _submit_chunk(
+        self, chunk: Chunk, code: Path, dependency: str | None, *, arrays: bool, canary: bool
+    ) -> Submission:
+        token = new_token()
+        folder = self._store.submission_dir(token)
+        folder.mkdir(parents=True)
+        request = self._request(token, folder, chunk, code, dependency, arrays=arrays, canary=canary)
+        text = script(request, self._site)
+        (folder / SCRIPT).write_text(text, encoding="utf-8")
+        write_work(folder, self._store.root, token)
+        tasks = {index: entry.job.id for index, entry in chunk.tasks.items()}
+        name = job_name(self._sweep, chunk.stage, token)
+        extra = {"sweep": self._sweep, "code": code.name, "dependency": dependency, "canary": canary}
+        write_intent(
+            self._store, token, name=name, site=self._site.name, stage=chunk.stage, tasks=tasks, extra=extra
+        )
+        array_id = self._sbatch(token, folder / SCRIPT, sbatch_variables(request, self._site), chunk)
+        write_submitted(self._store, token, array_id)
+        return Submission(token, array_id, tuple(tasks.values()))
+
+    def _request(
+        self,
+        token: str,
+        folder: Path,
+        chunk: Chunk,
+        code: Path,
+        dependency: str | None,
+        *,
+        arrays: bool,
+        canary: bool,
+    ) -> ScriptRequest:
+        array = chunk.one_first if canary else chunk.array
+        return ScriptRequest(
+            token=token,
+            sweep=self._sweep,
+            stage=chunk.stage,
+            resources=chunk.resources,
+            folder=folder,
+            code=code,
+            array=array if arrays else None,
+            release=(chunk.throttle or 0) if canary else None,
+            dependency=dependency,
+            exclude=tuple(bad_nodes(self._store.root)),
+        )
+
+    def _sbatch(self, token: str, path: Path, without: Sequence[str], chunk: Chunk) -> str:
+        """The id of the accepted job. An answer that was lost does not lose the job: the token finds it."""
+        try:
+            answer = call(["sbatch", "--parsable", str(path)], timeout_s=self._site.timeout_s, without=without)
+        except SchedulerSilent as silent:
+            write_refused(self._store, token, str(silent))
+            raise UserError(f"stage {chunk.stage}: {silent}; `manager doctor` tells what is missing") from silent
+        if answer.code == 0:
+            return answer.output.strip().splitlines()[-1].split(";")[0]
+        lines = [line.removeprefix("sbatch: error: ").strip() for line in answer.error.splitlines()]
+        said = "; ".join(line for line in lines if line) or "no message"
+        refused = is_refusal(answer.code, said)
+        found, asked = self._find(token, 0.0 if refused else APPEAR_S)
+        if found is not None:
+            return found
+        if refused and asked:
+            write_refused(self._store, token, said)
+            raise UserError(
+                f"stage {chunk.stage}: Slurm refuses {len(chunk.tasks)} jobs: {said}; the script is {path}, "
+                "and the site file and `resources` decide what is in it"
+            )
+        raise UserError(
+            f"stage {chunk.stage}: sbatch gave no clear answer ({said}); nothing is lost, run the same "
+            f"`manager sweep` again after {self._site.settle_s:.0f} s: what was accepted is found and adopted"
+        )
+
+    def _find(self, token: str, wait_s: float) -> tuple[str | None, bool]:
+        """The id under which the controller has this token, and whether it could be asked."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            asked = True
+            try:
+                rows = ask_squeue({token}, (), timeout_s=self._site.timeout_s)
+            except SchedulerSilent:
+                rows, asked = {}, False
+            for row in rows.values():
+                return row.array_id or row.job_id, True
+            if time.monotonic() >= deadline:
+                return None, asked
+            time.sleep(1.0)
+
+    def _not_in_queue(
+        self, entries: Sequence[SweepJob], seen: Mapping[str, SchedulerView]
+    ) -> list[SweepJob]:
+        """Without jobs that have a result, are in the queue, or of which nobody can tell; and without
+        children of jobs that cannot be named as a dependency yet."""
+        taken = (Phase.QUEUED, Phase.RUNNING, Phase.UNKNOWN)
+        in_doubt = {each for each, view in seen.items() if view.phase in taken and not view.scheduler_id}
+        in_doubt |= {each for each, view in seen.items() if view.phase is Phase.UNKNOWN}
+        result = []
+        for entry in entries:
+            job = entry.job
+            if self._store.run(job.id).is_done() or (job.id in seen and seen[job.id].phase in taken):
+                continue
+            if any(need in in_doubt for need in job.needs):
+                in_doubt.add(job.id)
+                continue
+            result.append(entry)
+        return result
+
+    def _adopt(self, records: Sequence[Record], seen: Mapping[str, SchedulerView]) -> None:
+        """Write down the ids of calls whose answer was lost, so that they outlive Slurm's memory."""
+        found = {view.token: view.scheduler_id.partition("_")[0] for view in seen.values() if view.scheduler_id}
+        for record in records:
+            if record.array_id is None and record.token in found:
+                write_submitted(self._store, record.token, found[record.token], adopted=True)
+
+    def _drop_stuck(self, entries: Sequence[SweepJob], seen: Mapping[str, SchedulerView]) -> None:
+        """Take jobs out of the queue that would wait there for ever: a parent, or the first of them, failed."""
+        stuck = [
+            seen[entry.job.id].scheduler_id
+            for entry in entries
+            if entry.job.id in seen and seen[entry.job.id].reason in (NEVER, HELD_BACK)
+        ]
+        if stuck:
+            call(["scancel", *compact_ids(stuck)], timeout_s=self._site.timeout_s)
+
+    def _read_limits(self) -> Limits:
+        try:
+            self.limits = read_limits(self._site)
+        except SchedulerSilent as silent:
+            raise _nothing_submitted(silent) from silent
+        return self.limits
+
+    def _room(self, limits: Limits) -> int | None:
+        """How many more jobs of this user the queue takes."""
+        if limits.max_queued is None:
+            return None
+        argv = ["squeue", "--noheader", "--array", "--me", "--format=%i"]
+        try:
+            text = ask(argv, timeout_s=self._site.timeout_s)
+        except SchedulerSilent as silent:
+            raise _nothing_submitted(silent) from silent
+        return max(0, limits.max_queued - len(text.split()))
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Two managers on one store submit one after the other, and the second sees what the first did.
+
+        The lock is a convenience: on a file system without locks the claim of each job still holds.
+        """
+        path = self._store.root / "submissions" / ".lock"
+        try:
+            stream = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed below)
+        except OSError as error:
+            raise UserError(f"{path.parent}: cannot submit from here: {error.strerror}") from error
+        with stream:
+            _wait_for_lock(stream, path)
+            yield
+
+    # Cancelling
+
+    def cancel(self, ids: Iterable[str]) -> list[str]:
+        """End what is queued or runs of these. First without requeue: on some sites jobs requeue themselves."""
+        seen = self.observe(ids)
+        told = {each: view for each, view in seen.items()
+                if view.phase in (Phase.QUEUED, Phase.RUNNING) and view.scheduler_id}  # fmt: skip
+        if not told:
+            return []
+        names = compact_ids(view.scheduler_id for view in told.values())
+        for name in names:
+            # Fails for what has just ended; scancel below says whatever matters.
+            call(["scontrol", "update", f"jobid={name}", "requeue=0"], timeout_s=self._site.timeout_s)
+        answer = call(["scancel", *names], timeout_s=self._site.timeout_s)
+        if answer.code != 0:
+            raise UserError(f"scancel: {answer.complaint}; run the same `manager cancel` again")
+        return list(told)
+
+    # Showing
+
+    def scripts(self, entries: Sequence[SweepJob]) -> list[str]:
+        """The scripts that `submit` would hand over, with placeholders for tokens and ids of Slurm."""
+        seen = self.observe({need for entry in entries for need in entry.job.needs})
+        live = {each: ParentTask(Source(None, array), index)
+                for each, (array, index) in parents_in_queue(seen).items()}  # fmt: skip
+        limits = self._read_limits()
+        chunks = plan_arrays(entries, live, limits.max_array, self._site.max_parallel)
+        names = {chunk.number: f"ID{chunk.number + 1}" for chunk in chunks}
+        arrays = limits.max_array > 0
+        canary = len(entries) > CANARY_ABOVE if self._canary is None else self._canary
+        code = self._store.root / "code" / "SNAPSHOT"
+        result = []
+        for chunk in chunks:
+            token = f"TOKEN{chunk.number + 1}"
+            dependency = dependency_text(chunk.dependencies, names, arrays=arrays)
+            first = canary and arrays and len(chunk.tasks) > 1
+            folder = self._store.submission_dir(token)
+            request = self._request(token, folder, chunk, code, dependency, arrays=arrays, canary=first)
+            result.append(script(request, self._site))
+        return result
+
+
+def is_refusal(code: int | None, said: str) -> bool:
+    """Whether sbatch surely was told no. A lost connection or a time limit says nothing about the job."""
+    if code is None:
+        return False
+    text = said.lower()
+    lost = ("socket timed out", "unable to contact", "zero bytes", "connect failure", "connection", "protocol",
+            "communication", "munge", "timed out", "temporarily")  # fmt: skip
+    return not any(word in text for word in lost)
+
+
+def compact_ids(scheduler_ids: Iterable[str]) -> list[str]:
+    """`123_4`, `123_5`, `9` as `123_[4-5]`, `9`: one name for each array."""
+    arrays: dict[str, list[int]] = {}
+    single = []
+    for each in scheduler_ids:
+        array_id, _, index = each.partition("_")
+        if index:
+            arrays.setdefault(array_id, []).append(int(index))
+        else:
+            single.append(each)
+    return single + [f"{array_id}_[{index_text(sorted(set(indexes)))}]" for array_id, indexes in arrays.items()]
+
+
+def _nothing_submitted(silent: SchedulerSilent) -> UserError:
+    return UserError(
+        f"Slurm does not answer ({silent}); nothing was submitted, run the same command again later, "
+        "or with --cluster local on this machine"
+    )
+
+
+def _wait_for_lock(stream: IO[str], path: Path) -> None:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                held = f"another manager has been submitting for {LOCK_WAIT_S:.0f} s"
+                raise UserError(f"{held} ({path}); run the same command again later") from None
+            time.sleep(0.2)
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                return  # a file system without locks
+            raise
+        else:
+            return

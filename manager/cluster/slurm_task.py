@@ -1,0 +1,88 @@
+"""What runs in every task of a Slurm job, around the worker: which job of the array this task is."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from manager.atomic import read_json
+from manager.errors import UserError
+from manager.place import here
+from manager.remedy import start_mark
+from manager.store import RunDirectory, Store
+from manager.worker import JobEnded, Work
+
+# With --kill-on-bad-exit the first rank that leaves ends the others: it waits until rank 0 has written
+# down how the attempt ended.
+OTHER_RANK_WAIT_S = 30.0
+FIRST_STEP_POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class ArrayWork:
+    """What submitit pickles, once for a whole array: two texts. The task's index says which job it is."""
+
+    store: str
+    token: str
+
+    def __call__(self) -> str:
+        for stream in (sys.stdout, sys.stderr):
+            print(start_mark(here().execution), file=stream, flush=True)
+        directory = Store(Path(self.store)).run(self.job_id(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
+        if os.environ.get("SLURM_PROCID", "0") == "0" and self.intent().get("canary"):
+            threading.Thread(target=self._tell_first_step, args=(directory,), daemon=True).start()
+        try:
+            result = Work(str(directory.path), self.token)()
+            if self.intent().get("canary"):
+                self.reached.touch()
+            return result
+        except JobEnded:
+            if os.environ.get("SLURM_PROCID", "0") != "0":
+                _wait_for_end(directory)
+            raise
+
+    @property
+    def folder(self) -> Path:
+        return Store(Path(self.store)).submission_dir(self.token)
+
+    @property
+    def reached(self) -> Path:
+        """There once a job of this array has reached its first step: the batch script releases the others."""
+        return self.folder / "first-step"
+
+    def intent(self) -> dict[str, Any]:
+        path = self.folder / "intent.json"
+        value: dict[str, Any] | None = read_json(path)
+        if value is None:
+            raise UserError(f"{path}: missing, so nobody knows which job this is; was the store moved?")
+        return value
+
+    def job_id(self, index: str) -> str:
+        job_id: str = self.intent()["tasks"][index]
+        return job_id
+
+    def _tell_first_step(self, directory: RunDirectory) -> None:
+        """Beside the job: say when it has made its first step."""
+        while not self.reached.exists():
+            last = directory.last_attempt()
+            if last is not None and last.record.get("token") == self.token:
+                step = (last.progress() or {}).get("step")
+                if step is not None and step >= 1:
+                    self.reached.touch()
+                    return
+            time.sleep(FIRST_STEP_POLL_S)
+
+
+def _wait_for_end(directory: RunDirectory) -> None:
+    """On a rank other than 0: stay until rank 0 has written the end of this attempt, or for a while."""
+    last = directory.last_attempt()
+    if last is None:
+        return
+    deadline = time.monotonic() + OTHER_RANK_WAIT_S
+    while time.monotonic() < deadline and not (last.path / "end.json").exists():
+        time.sleep(0.2)

@@ -1,0 +1,23 @@
+"""Sweep files: what people write, expanded into jobs. Grammar: docs/sweep.md.
+
+`load_sweep` reads a file; `expand` is pure. Nothing here imports torch, a trainer or a benchmark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from manager.catalog import Catalog
+from manager.job import Sweep
+from manager.model_folder import find
+from manager.sweep.document import Document, read
+from manager.sweep.expand import expand
+from manager.sweep.mistakes import Mistake, SweepErrors
+
+__all__ = ["Document", "Mistake", "SweepErrors", "expand", "load_sweep", "read"]
+
+
+def load_sweep(path: Path, overrides: Sequence[str] = (), *, catalog: Catalog, environ: Mapping[str, str]) -> Sweep:
+    """The jobs of a sweep file with the command line's overrides. All mistakes at once: `SweepErrors`."""
+    return expand(read(path, overrides), catalog, environ=environ, find_model=find)

@@ -1,0 +1,122 @@
+"""What each kind of stage may say: one table. A new kind is one row here and its sections. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from manager.job import Kind, Resources
+from manager.sweep import evaluation, training
+from manager.sweep.part import Part
+from manager.sweep.sections import model, prompting, seed
+from manager.sweep.training import misfit
+
+Read = Callable[[Part], dict[str, Any]]
+Tell = Callable[[tuple[str, ...], str], None]
+
+COMMON_KEYS = ("kind", "needs", "resources")
+
+
+@dataclass(frozen=True)
+class Section:
+    """Keys of a stage that are read together, and the entries of the config that they decide."""
+
+    keys: tuple[str, ...]
+    read: Read
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A kind of stage. `starts_from_model`: has `model` or needs one stage that makes a model."""
+
+    sections: tuple[Section, ...]
+    needs: tuple[Kind, ...] = ()
+    starts_from_model: bool = True
+    makes_model: bool = False
+    one_process: bool = False
+    gathers: bool = False  # one job for the sweep, which needs all jobs of the stages it names
+    library_key: str = ""  # the key whose mapping goes to a library unchanged, and the class that takes it
+    library_class: str = ""
+    checkpoints: tuple[str, ...] = ("checkpoint",)  # the key that names steps of the needed stage
+    check: Callable[[Mapping[str, Any], Resources, Tell], None] = lambda config, resources, tell: None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        own = tuple(key for section in self.sections for key in section.keys)
+        return tuple(dict.fromkeys((*COMMON_KEYS, *own, *(self.checkpoints if self.starts_from_model else ()))))
+
+
+def _report(part: Part) -> dict[str, Any]:
+    """`study` is the sweep's unless the stage names another."""
+    study = part.choice(("study",), part.catalog.studies, "study", part.context.study)
+    if study is None:
+        part.wrong(("study",), f"missing here and in the sweep; one of: {', '.join(part.catalog.studies)}")
+    settings = part.passed(("settings",))
+    part.keys(("settings",), part.catalog.report_settings)
+    for key, value in settings.items():
+        if key in part.catalog.report_settings and (problem := misfit(value, part.catalog.report_settings[key])):
+            part.wrong(("settings", key), problem)
+    return {"study": study, "settings": settings}
+
+
+_SEED = Section(("seed",), seed)
+_DATA = Section(("data",), training.data)
+_DEEPSPEED = Section(("deepspeed",), training.deepspeed)
+_PEFT = Section(("peft",), training.peft)
+
+SCHEMAS: Mapping[Kind, Schema] = {
+    Kind.SFT: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=True)),
+            _DATA,
+            _SEED,
+            Section(("batch", "sft"), training.sft),
+            _DEEPSPEED,
+            _PEFT,
+        ),
+        needs=(Kind.SFT, Kind.RL),
+        makes_model=True,
+        library_key="sft",
+        library_class="SFTConfig",
+        check=training.check_sft,
+    ),
+    Kind.RL: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=False)),
+            _DATA,
+            _SEED,
+            Section(("algorithm", "trainer", "batch", "grpo", "export_steps"), training.rl),
+            Section(("reward",), training.reward),
+            _DEEPSPEED,
+            _PEFT,
+            Section(("generation", "algorithm", "resources"), training.generation),
+        ),
+        needs=(Kind.SFT, Kind.RL),
+        makes_model=True,
+        library_key="grpo",
+        library_class="GRPOConfig",
+        check=training.check_rl,
+    ),
+    Kind.EVALUATE: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=False)),
+            Section(("suite", "sampling", "limit"), evaluation.benchmarks),
+            Section(("engine",), evaluation.engine),
+            Section(("prompting",), prompting),
+            _SEED,
+        ),
+        needs=(Kind.SFT, Kind.RL),
+        one_process=True,
+        checkpoints=("checkpoints",),
+        check=evaluation.check,
+    ),
+    Kind.REPORT: Schema(
+        sections=(Section(("study", "settings"), _report),),
+        needs=(Kind.SFT, Kind.RL, Kind.EVALUATE),
+        starts_from_model=False,
+        one_process=True,
+        gathers=True,
+    ),
+}

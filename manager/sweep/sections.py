@@ -1,0 +1,121 @@
+"""What the keys mean that several kinds of stage have: seed, model, prompting, resources. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from manager.job import Resources
+from manager.sweep.mistakes import shown, unknown
+from manager.sweep.part import Part
+
+
+def seed(part: Part) -> dict[str, Any]:
+    return {"seed": part.whole(("seed",), 0, least=0)}
+
+
+def model(part: Part, *, scratch: bool) -> dict[str, Any]:
+    """`model` of the config: a catalogue row, a folder, or an inline `{hub, revision}`. Absent: none here."""
+    value = part.get("model")
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return {"model": _inline_model(part, value, scratch)}
+    if not isinstance(value, str) or not value:
+        part.wrong(("model",), f"expected a name of the catalogue or a path, not {shown(value)}")
+        return {}
+    row = part.catalog.models.get(value)
+    if row is None:
+        return {"model": _model_folder(part, value)}
+    if "scratch" in row:
+        if not scratch:
+            part.wrong(
+                ("model",),
+                f"{value} is made from scratch; make it in a stage of kind sft and need that stage",
+            )
+        return {"model": {"name": value, "scratch": row["scratch"]}}
+    return {"model": {"name": value, "hub": row["hub"], "revision": row.get("revision")}}
+
+
+def _inline_model(part: Part, value: Mapping[str, Any], scratch: bool) -> dict[str, Any]:
+    part.keys(("model",), ("name", "hub", "revision", "scratch"))
+    if ("hub" in value) == ("scratch" in value):
+        part.wrong(("model",), "expected {hub: id, revision: commit} or {name: …, scratch: {…}}")
+        return {}
+    if "scratch" in value:
+        if not scratch:
+            part.wrong(("model", "scratch"), "only a stage of kind sft can make a model from scratch")
+        return {"name": part.text(("model", "name"), "scratch"), "scratch": part.passed(("model", "scratch"))}
+    hub = part.text(("model", "hub"))
+    return {
+        "name": part.text(("model", "name"), hub),
+        "hub": hub,
+        "revision": part.text(("model", "revision")),
+    }
+
+
+def _model_folder(part: Part, text: str) -> dict[str, Any]:
+    place, _ = part.written(("model",))
+    base = Path() if place.is_override else Path(place.file).parent
+    found = part.context.find_model(text, base)
+    if isinstance(found, tuple):
+        return {"path": found[0], "digest": found[1]}
+    if found is not None:
+        part.wrong(("model",), f"{text}: {found}")
+    elif text.startswith(("/", ".", "~")):
+        part.wrong(
+            ("model",),
+            f"no folder {text}" + ("" if text[0] in "/~" else f" (looked for it in {base or '.'})"),
+        )
+    elif "/" in text:
+        part.wrong(
+            ("model",),
+            f"no folder {text} and no such name in the catalogue; a model of the hub is written "
+            f"{{hub: {text}, revision: COMMIT}} or gets a row in experiments/catalog/models.yaml",
+        )
+    else:
+        part.wrong(("model",), f"{shown(text)}: {unknown('model', text, part.catalog.models, count=3)}")
+    return {}
+
+
+def prompting(part: Part) -> dict[str, Any]:
+    return {"prompting": part.choice(("prompting",), part.catalog.prompting, "prompting", "chat")}
+
+
+RESOURCE_KEYS = (
+    "nodes",
+    "gpus_per_node",
+    "tasks_per_node",
+    "cpus_per_task",
+    "memory_gb",
+    "time_min",
+    "micro_batch",
+    "slurm",
+)
+
+
+def resources(part: Part, *, one_process: bool) -> Resources:
+    """`resources`. Evaluation and reports are one process, whatever the number of GPUs."""
+    part.keys(("resources",), RESOURCE_KEYS)
+    at = "resources"
+    found = Resources(
+        nodes=part.whole((at, "nodes"), 1) or 1,
+        gpus_per_node=part.whole((at, "gpus_per_node"), 0, least=0) or 0,
+        tasks_per_node=part.whole((at, "tasks_per_node"), 1 if one_process else None),
+        cpus_per_task=part.whole((at, "cpus_per_task")),
+        memory_gb=part.number((at, "memory_gb"), least=0.1),
+        time_min=part.whole((at, "time_min")),
+        micro_batch=part.whole((at, "micro_batch")),
+        slurm=part.passed((at, "slurm")),
+    )
+    if one_process and (found.nodes > 1 or found.tasks > 1):
+        key = "nodes" if found.nodes > 1 else "tasks_per_node"
+        part.wrong((at, key), "this kind runs as one process on one node; give it more GPUs with gpus_per_node")
+    elif found.gpus_per_node and not one_process and found.tasks != found.gpus_per_node:
+        part.wrong(
+            (at, "tasks_per_node"),
+            f"{found.tasks} processes for {found.gpus_per_node} GPUs; "
+            "training runs one process on each GPU, leave tasks_per_node out",
+        )
+    return found

@@ -1,0 +1,308 @@
+"""What the keys of training stages mean: data, batch, algorithm, reward, trainer settings. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from manager.job import Resources
+from manager.sweep.mistakes import nearest, shown, unknown
+from manager.sweep.part import Part
+from manager.sweep.values import MISSING
+
+PROMPTS, SAMPLES, EXAMPLES = 64, 8, 32
+EXPORT_STEPS = 100
+REWARD = "correct"
+GENERATION_KEYS = ("mode", "dynamic_sampling")  # ours; the others are TRL's
+
+
+def data(part: Part) -> dict[str, Any]:
+    """`data`: a domain of the catalogue, `{name, size, seed, wrong_share}` or `{mix: {domain: weight}}`."""
+    value = part.get("data")
+    if value is None:
+        part.wrong(("data",), f"missing; name a domain: {', '.join(part.catalog.domains)}")
+        return {}
+    if isinstance(value, str):
+        row = _domain(part, value, ("data",))
+        return {"data": _data(part, value, row, 1.0)} if row else {}
+    if not isinstance(value, dict):
+        part.wrong(("data",), f"expected the name of a domain or a mapping, not {shown(value)}")
+        return {}
+    part.keys(("data",), ("name", "mix", "size", "seed", "wrong_share"))
+    if ("name" in value) == ("mix" in value):
+        part.wrong(("data",), "expected one of name (a domain) and mix (domains with weights)")
+        return {}
+    result = _mixed(part) if "mix" in value else _named(part)
+    for key, least in (("size", 1), ("seed", 0)):
+        given = part.whole(("data", key), least=least)
+        if given is not None:
+            result[key] = given
+    share = part.number(("data", "wrong_share"), least=0.0, most=1.0)
+    if share is not None:
+        result["wrong_share"] = share
+    return {"data": result}
+
+
+def _named(part: Part) -> dict[str, Any]:
+    name = part.text(("data", "name")) or ""
+    row = _domain(part, name, ("data", "name"))
+    return _data(part, name, row, 1.0) if row else {}
+
+
+def _mixed(part: Part) -> dict[str, Any]:
+    """Domains together; a domain's weight is shared by its sources in their own proportion."""
+    mix = part.mapping(("data", "mix"))
+    weights = {name: part.number(("data", "mix", name), 1.0, least=0.0) or 0.0 for name in mix}
+    if part.ok and sum(weights.values()) <= 0:
+        part.wrong(("data", "mix"), "needs domains with weights, such as {math: 2, code: 1}")
+    rows = {name: row for name in mix if (row := _domain(part, name, ("data", "mix", name)))}
+    made = [_data(part, name, row, weights[name]) for name, row in rows.items()]
+    sources = [source for one in made for source in one["sources"]]
+    removed = {name for one in made for name in one.get("decontaminate", ())}
+    return {
+        "name": "+".join(mix),
+        "domain": list(dict.fromkeys(source["domain"] for source in sources)),
+        "seed": 42,
+        "size": max((one["size"] or 0 for one in made), default=0) or None,
+        "sources": sources,
+        **({"decontaminate": sorted(removed)} if removed else {}),
+    }
+
+
+def _domain(part: Part, name: str, path: tuple[str, ...]) -> Mapping[str, Any] | None:
+    row = part.catalog.domains.get(name)
+    if row is None:
+        part.wrong(path, f"{shown(name)}: {unknown('domain', name, part.catalog.domains)}")
+    return row
+
+
+def _data(part: Part, name: str, row: Mapping[str, Any], weight: float) -> dict[str, Any]:
+    """The config's `data` of a catalogue row; the sources' weights add up to `weight`."""
+    domain = row.get("domain", name)
+    total = sum(source.get("weight", 1) for source in row["sources"])
+    sources = []
+    for source in row["sources"]:
+        entry = {key: value for key, value in source.items() if key != "note"}
+        entry.setdefault("domain", domain)
+        entry["weight"] = weight * source.get("weight", 1) / total
+        if "benchmark" in source:
+            known = part.catalog.benchmarks.get(source["benchmark"])
+            if known is None:
+                missing = unknown("benchmark", source["benchmark"], part.catalog.benchmarks)
+                part.wrong(("data",), f"domain {name} is made of {source['benchmark']}: {missing}")
+                continue
+            entry["version"] = known.version
+        sources.append(entry)
+    data = {"name": name, "domain": domain, "seed": row.get("seed", 42), "size": row.get("size"), "sources": sources}
+    if "decontaminate" in row:  # the benchmarks whose items are taken out: another list is other data
+        data["decontaminate"] = sorted(part.catalog.suites[row["decontaminate"]])
+    return data
+
+
+def reward(part: Part) -> dict[str, Any]:
+    """A name, `{name, …}`, or a list of these (added up with grpo.reward_weights)."""
+    value = part.get("reward")
+    if isinstance(value, list):
+        if not value:
+            part.wrong(("reward",), "an empty list; name at least one reward")
+        return {"reward": [_reward(part, one, ("reward", number)) for number, one in enumerate(value)]}
+    return {"reward": _reward(part, REWARD if value is None else value, ("reward",))}
+
+
+def _reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
+    given = {"name": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
+        part.wrong(path, f"expected the name of a reward or {{name: …}}, not {shown(value)}")
+        return {}
+    name = given["name"]
+    row = part.catalog.rewards.get(name)
+    if row is None:
+        part.wrong(path, f"{shown(name)}: {unknown('reward', name, part.catalog.rewards)}")
+        return {}
+    settings: Mapping[str, Any] = row.get("settings") or {}
+    for key, one in given.items():
+        if key == "name":
+            continue
+        if key not in settings:
+            part.wrong((*path, key), f"reward {name}: {unknown('key', key, settings)}")
+        elif problem := misfit(one, settings[key]["type"]):
+            part.wrong((*path, key), problem)
+    for key, spec in settings.items():
+        if spec.get("required") and key not in given:
+            part.wrong(path, f"reward {name} needs {key}: {spec['means']}")
+    defaults = {key: spec["default"] for key, spec in settings.items() if "default" in spec}
+    return {**defaults, **given}
+
+
+def misfit(value: Any, kind: str) -> str | None:
+    """What is wrong with `value` as a `kind` ("int", "float|null", "any"), in words."""
+    if value is MISSING:
+        return None
+    kinds = kind.split("|")
+    fits = {
+        "any": True,
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, int | float) and not isinstance(value, bool),
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+        "null": value is None,
+        "list": isinstance(value, list),
+        "dict": isinstance(value, dict),
+    }
+    if any(fits[one] for one in kinds):
+        return None
+    words = {
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "str": "a text",
+        "null": "null",
+        "list": "a list",
+        "dict": "a mapping",
+    }
+    return f"expected {' or '.join(words[one] for one in kinds)}, not {shown(value)}"
+
+
+def deepspeed(part: Part) -> dict[str, Any]:
+    value = part.get("deepspeed")
+    if value is None:
+        return {"deepspeed": None}
+    if isinstance(value, dict):
+        return {"deepspeed": part.passed(("deepspeed",))}
+    return {"deepspeed": part.choice(("deepspeed",), part.catalog.deepspeed, "DeepSpeed configuration")}
+
+
+def peft(part: Part) -> dict[str, Any]:
+    return {"peft": part.passed(("peft",)) or None}
+
+
+def sft(part: Part) -> dict[str, Any]:
+    part.keys(("batch",), ("examples",))
+    examples = part.whole(("batch", "examples"), EXAMPLES)
+    settings = part.passed(("sft",))
+    trainer_settings(part, "sft", "SFTConfig", settings)
+    return {"batch": {"examples": examples}, "sft": settings}
+
+
+def rl(part: Part) -> dict[str, Any]:
+    """`algorithm`, `trainer`, `grpo`, `batch`, `export_steps`: the algorithm's row, under what is given."""
+    part.keys(("batch",), ("prompts", "samples", "mini_batch"))
+    prompts = part.whole(("batch", "prompts"), PROMPTS)
+    samples = part.whole(("batch", "samples"), SAMPLES)
+    mini_batch = part.whole(("batch", "mini_batch"), prompts)
+    name = part.choice(("algorithm",), part.catalog.algorithms, "algorithm")
+    row = part.catalog.algorithms.get(name or "", {})
+    trainer = part.choice(("trainer",), ("grpo", "rloo"), "trainer", row.get("trainer", "grpo"))
+    if "trainer" in row and trainer != row["trainer"]:
+        part.wrong(("trainer",), f"algorithm {name} is run by the trainer {row['trainer']}; leave trainer out")
+    settings = {**row.get("grpo", {}), **part.passed(("grpo",))}
+    trainer_settings(part, "grpo", "RLOOConfig" if trainer == "rloo" else "GRPOConfig", settings)
+    _check_groups(part, prompts or 0, samples or 0, mini_batch or 0)
+    return {
+        "trainer": trainer,
+        "batch": {"prompts": prompts, "samples": samples, "mini_batch": mini_batch},
+        "grpo": settings,
+        "export_steps": part.whole(("export_steps",), EXPORT_STEPS),
+    }
+
+
+def _check_groups(part: Part, prompts: int, samples: int, mini_batch: int) -> None:
+    if samples == 1:
+        part.wrong(("batch", "samples"), "1 sample a prompt has nothing to be compared with; at least 2")
+    if part.ok and mini_batch > prompts:
+        part.wrong(
+            ("batch", "mini_batch"),
+            f"{mini_batch} prompts an optimiser step, but only {prompts} are generated at a time",
+        )
+    elif part.ok and prompts % mini_batch:
+        fits = ", ".join(str(size) for size in range(1, prompts + 1) if prompts % size == 0)
+        part.wrong(
+            ("batch", "mini_batch"),
+            f"{prompts} prompts do not divide into steps of {mini_batch}; valid: {fits}",
+        )
+
+
+def trainer_settings(part: Part, key: str, config_class: str, settings: Mapping[str, Any]) -> None:
+    """Check names and types of what goes to the library, as far as they are known without importing it."""
+    fields = part.catalog.trainer_fields.get(config_class, {})
+    for name, value in settings.items():
+        if value is MISSING:
+            continue
+        instead = part.catalog.trainer_refused.get(name)
+        if instead is not None:
+            part.wrong((key, name), f"is set by the system; {instead}")
+        elif name not in fields:
+            close = nearest(name, fields)
+            hint = f", did you mean {close[0]}" if close else f" of {config_class}"
+            part.wrong((key, name), f"unknown key{hint}")
+        elif problem := misfit(value, fields[name]):
+            part.wrong((key, name), problem)
+        elif name in part.catalog.trainer_values and value not in part.catalog.trainer_values[name]:
+            valid = part.catalog.trainer_values[name]
+            close = difflib.get_close_matches(str(value), map(str, valid), n=1)
+            hint = f"did you mean {close[0]}" if close else f"there are: {', '.join(map(str, valid))}"
+            part.wrong((key, name), f"{shown(value)} is not one of its values, {hint}")
+
+
+def generation(part: Part) -> dict[str, Any]:
+    """`generation`: a mode or `{mode, …}`. Without it: vLLM beside the trainer on GPUs, else transformers."""
+    value = part.get("generation")
+    name = part.get("algorithm")
+    row = part.catalog.algorithms.get(name, {}) if isinstance(name, str) else {}
+    below = dict(row.get("generation", {}))
+    default = "colocate" if part.get("resources", "gpus_per_node") else "transformers"
+    if not isinstance(value, dict):
+        mode = part.choice(("generation",), part.catalog.generation, "mode", default)
+        return {"generation": {**below, "mode": mode}}
+    mode = part.choice(("generation", "mode"), part.catalog.generation, "mode", default)
+    settings = part.passed(("generation",))
+    fields = [*part.catalog.trainer_fields.get("GRPOConfig", {}), *GENERATION_KEYS]
+    part.keys(("generation",), [name for name in fields if name not in part.catalog.trainer_refused])
+    return {"generation": {**below, **settings, "mode": mode}}
+
+
+def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
+    examples = config["batch"]["examples"]
+    _check_split(f"{examples} examples", examples, resources, tell)
+
+
+def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
+    batch = config["batch"]
+    count = batch["mini_batch"] * batch["samples"]
+    cycle = batch["prompts"] // batch["mini_batch"]
+    last = config["grpo"].get("max_steps", 0)
+    if config["export_steps"] % cycle and not 0 < last <= config["export_steps"]:
+        tell(
+            ("export_steps",),
+            f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}, and weights "
+            f"are exported between them only: {config['export_steps']} is no multiple of {cycle}",
+        )
+    words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
+    if config["generation"]["mode"] != "server":  # else some of the processes generate, the trainer knows how many
+        _check_split(words, count, resources, tell)
+
+
+def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
+    """The batch of one optimiser step has to divide over processes and forward passes."""
+    world = resources.world_size
+    if count % world:
+        fits = [size for size in range(1, count + 1) if count % size == 0]
+        near = ", ".join(map(str, sorted(sorted(fits, key=lambda size: abs(size - world))[:4])))
+        shape = (
+            f"{resources.nodes} nodes x {resources.tasks}" if resources.nodes > 1 else f"{resources.tasks} on one node"
+        )
+        tell(
+            ("resources",),
+            f"{words} an optimiser step do not divide over {world} processes ({shape}); "
+            f"change the batch, or use {near} processes",
+        )
+        return
+    micro, share = resources.micro_batch, count // world
+    if micro is not None and share % micro:
+        valid = ", ".join(str(size) for size in range(1, share + 1) if share % size == 0)
+        tell(
+            ("resources", "micro_batch"),
+            f"{words} an optimiser step over {world} processes are {share} each, "
+            f"which do not divide into forward passes of {micro}; valid: {valid}",
+        )

@@ -1,0 +1,52 @@
+"""The estimate of what a model needs, and what is said when a device is too small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evaluators.engine import EngineError
+from evaluators.memory import GIB, OVERHEAD, cache_bytes_a_token, check_fits, needed_bytes
+
+# The shape of a 7B model with grouped key and value heads.
+SHAPE = {"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584,
+         "max_position_embeddings": 131072}  # fmt: skip
+
+
+def big_model(folder: Path, weights_gib: float) -> Path:
+    """A model's folder with files of these sizes and nothing in them."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(SHAPE))
+    for number in (1, 2):
+        with open(folder / f"model-{number}.safetensors", "wb") as stream:
+            stream.truncate(int(weights_gib * GIB / 2))
+    return folder
+
+
+def test_the_estimate_is_weights_and_the_cache_of_one_sequence(tmp_path: Path) -> None:
+    assert cache_bytes_a_token(SHAPE) == 2 * 28 * 4 * 128 * 2
+    model = big_model(tmp_path / "m", 14.0)
+    assert needed_bytes(model, 16384, 1) == 14 * GIB + 16384 * 57344 + OVERHEAD
+    assert needed_bytes(model, 16384, 2) == (14 * GIB + 16384 * 57344) / 2 + OVERHEAD
+
+
+def test_a_device_that_is_too_small_is_told_with_what_to_change(tmp_path: Path) -> None:
+    model = str(big_model(tmp_path / "m", 14.0))
+    check_fits(model, 24 * GIB, {"max_model_len": 32768})
+    with pytest.raises(EngineError, match="tensor_parallel_size") as caught:
+        check_fits(model, 16 * GIB, {"max_model_len": 32768})
+    assert caught.value.cause == "gpu_too_small"
+    assert "17.2 GiB" in str(caught.value)
+    check_fits(model, 16 * GIB, {"max_model_len": 32768, "tensor_parallel_size": 2})
+    with pytest.raises(EngineError):
+        check_fits(model, 24 * GIB, {})  # its full context of 131072 does not fit
+
+
+def test_what_cannot_be_estimated_is_left_to_the_engine(tmp_path: Path) -> None:
+    check_fits("some/hub-id", 1, {})
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    check_fits(str(folder), 1, {})
+    check_fits(str(big_model(tmp_path / "m", 14.0)), GIB, {"quantization": "fp8"})

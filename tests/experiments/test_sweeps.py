@@ -1,0 +1,99 @@
+"""The shipped sweeps, from the file to the findings, with outcomes made up in place of models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.analysis import analyse
+from experiments.catalog import load
+from experiments.findings import findings
+from experiments.lineage import training_domain
+from experiments.outcomes import source, table
+from experiments.study import get
+from experiments.transfer import Settings
+from manager.atomic import JsonlWriter
+from manager.job import Kind
+from manager.store import Store
+from manager.sweep import load_sweep
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+ITEMS = 40
+EXPECTED = {
+    "quickstart": ("interventional", "effects"), "mini/algorithms": ("algorithms", "contrasts"),
+    "mini/cascade": ("cascade", "stages"), "mini/interventional": ("interventional", "effects"),
+    "mini/longitudinal": ("longitudinal", "trajectory"), "mini/observational": ("observational", "effects"),
+    "mini/rewards": ("rewards", "contrasts"), "mini/scale": ("scale", "contrasts"),
+}  # fmt: skip
+
+
+def made_up(store, sweep):
+    """Results and outcomes for every job: a gain of 30 points in the domains trained on."""
+    rng = np.random.default_rng(0)
+    jobs = {entry.job.id: entry.job for entry in sweep.jobs}
+    chances: dict[str, np.ndarray] = {}
+
+    def trained_on(job):
+        model = job.config["model"]
+        parent = jobs.get(job.needs[model["need"]]) if "need" in model else None
+        if parent is None or parent.kind != Kind.RL:
+            return set()
+        return set(training_domain(parent)[1]) | trained_on(parent)
+
+    for entry in sweep.jobs:
+        run = store.add_job(entry.job)
+        if entry.job.kind in (Kind.SFT, Kind.RL):
+            run.write_result({"outcome": "done", "last_step": 80, "models": [40, 80]})
+        if entry.job.kind != Kind.EVALUATE:
+            continue
+        for benchmark in entry.job.config["benchmarks"]:
+            name, samples = benchmark["name"], min(2, benchmark["sampler"]["samples"])
+            chance = chances.setdefault(name, rng.uniform(0.1, 0.6, ITEMS))
+            gain = 0.3 if benchmark["domain"] in trained_on(entry.job) else 0.0
+            writer = JsonlWriter(run.outcomes / f"{name}.jsonl")
+            for item in range(ITEMS):
+                for sample in range(samples):
+                    right = bool(rng.random() < chance[item] + gain)
+                    writer.write({"item": f"{item}", "sample": sample, "value": float(right),
+                                  "outcome": "right" if right else "wrong", "ended": "stop"})  # fmt: skip
+            writer.close()
+        run.write_result({"outcome": "done", "benchmarks": {}})
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_shipped_sweep_reaches_its_findings(tmp_path, name):
+    study_name, main_table = EXPECTED[name]
+    sweep = load_sweep(SWEEPS / f"{name}.yaml", catalog=load(), environ={})
+    store = Store.open(tmp_path, create=True)
+    made_up(store, sweep)
+    store.write_sweep(sweep)
+    made = source(store, sweep.name)
+    assert made.study == study_name
+    settings = Settings.of({**made.settings, "replicates": 200})
+    analysis = analyse(made, table(made), get(study_name), settings)
+    assert len(analysis.tables[main_table])
+    assert analysis.tables["missing"].empty
+    cells = analysis.effects("cell")
+    inside = cells[cells["in_domain"] == True]["delta_points"].astype(float)  # noqa: E712  (None is neither)
+    assert inside.mean() == pytest.approx(30, abs=12)
+    assert findings(analysis)
+
+
+def test_every_shipped_mini_sweep_is_among_them():
+    assert {f"mini/{path.stem}" for path in (SWEEPS / "mini").glob("*.yaml")} <= set(EXPECTED)
+
+
+def test_the_observational_sweep_pairs_every_model_with_its_base(tmp_path):
+    """Also where the base is asked in another way than the model."""
+    sweep = load_sweep(SWEEPS / "observational.yaml", ["defaults.evaluate.suite=mini"], catalog=load(), environ={})
+    store = Store.open(tmp_path, create=True)
+    made_up(store, sweep)
+    store.write_sweep(sweep)
+    made = source(store, sweep.name)
+    analysis = analyse(made, table(made), get("observational"), Settings(replicates=100, mixed_effects=False))
+    models = {entry.labels["model"] for entry in sweep.jobs if "model" in entry.labels}
+    assert {unit.name for unit in analysis.comparison.units} == models
+    assert all((b.n_items > 0).all() for b in analysis.comparison.benchmarks)
+    assert any("azr-coder-7b was asked by chat" in note for note in analysis.notes)

@@ -1,0 +1,301 @@
+"""Faults of the cluster itself, each made on the test cluster. After each: one result a job, every step done,
+never by two attempts at once, and the same outcome as of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from manager.atomic import read_json
+from manager.cluster.backend import Phase
+from manager.errors import UserError
+from manager.job import Resources, Sweep
+from manager.store import RunDirectory, Store
+from manager.submission import submit_missing
+from tests.slurm.cluster import ROOT, Cluster, backend, finished, logs, steps_done, toy, toy_sweep, wait_for
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+def start(store: Store, name: str, number: int = 2, resources: Resources | None = None, **config: object) -> Sweep:
+    sweep = toy_sweep(name, ("train", [toy(n, resources=resources, **config) for n in range(number)]))
+    submit_missing(store, sweep, backend(store, name))
+    return sweep
+
+
+def runs(store: Store, sweep: Sweep) -> list[RunDirectory]:
+    return [store.run(entry.job.id) for entry in sweep.jobs]
+
+
+def all_started(store: Store, sweep: Sweep, steps: int = 1) -> bool:
+    return all(len(steps_done(run)) >= steps for run in runs(store, sweep))
+
+
+def rerun_until_done(store: Store, sweep: Sweep, deadline_s: float = 240.0) -> None:
+    """`manager sweep` again and again, as a person would, until every job has its result."""
+
+    def again() -> bool:
+        try:
+            submit_missing(store, sweep, backend(store, sweep.name))
+        except UserError:
+            return False  # Slurm is away: told, and tried again
+        return all(finished(run) for run in runs(store, sweep))
+
+    try:
+        wait_for(again, "every job has its result", deadline_s)
+    except AssertionError as error:
+        queue = subprocess.run(["squeue", "--me"], capture_output=True, text=True, check=False).stdout
+        raise AssertionError(f"{error}\n{queue}\n{logs(store)}") from None
+
+
+def assert_undisturbed(store: Store, sweep: Sweep, steps: int) -> None:
+    for run in runs(store, sweep):
+        done = steps_done(run)
+        assert {each["step"] for each in done} == set(range(1, steps + 1))
+        assert [each["attempt"] for each in done] == sorted(each["attempt"] for each in done)
+        result = run.result()
+        assert result is not None
+        assert result["last_step"] == steps
+        assert [a.outcome for a in run.attempts()].count("done") == 1
+
+
+def test_the_controller_stops_during_submission_and_is_restarted(cluster: Cluster, store: Store) -> None:
+    sweep = toy_sweep("down", ("train", [toy(n) for n in range(3)]))
+    cluster.fault("stop", "slurmctld")
+    with pytest.raises(UserError, match="does not answer") as told:
+        submit_missing(store, sweep, backend(store))
+    assert "\n" not in str(told.value)
+    cluster.fault("start", "slurmctld")
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 3)
+    assert all(len(run.attempts()) == 1 for run in runs(store, sweep))
+
+
+def test_the_controller_is_away_while_jobs_run(cluster: Cluster, store: Store) -> None:
+    sweep = start(store, "away", steps=12, step_s=0.5)
+    wait_for(lambda: all_started(store, sweep), "both run")
+    cluster.fault("stop", "slurmctld")
+    ids = [run.path.name for run in runs(store, sweep)]
+    views = backend(store, timeout_s=15.0).observe(ids)
+    assert {view.phase for view in views.values()} == {Phase.UNKNOWN}
+    assert all(view.since is not None for view in views.values())
+    assert submit_missing(store, sweep, backend(store, timeout_s=15.0)).submitted == 0
+    wait_for(lambda: all(finished(run) for run in runs(store, sweep)), "jobs end without a controller")
+    cluster.fault("start", "slurmctld")
+    assert submit_missing(store, sweep, backend(store)).submitted == 0
+    assert_undisturbed(store, sweep, 12)
+    assert all(len(run.attempts()) == 1 for run in runs(store, sweep))
+
+
+def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(
+    cluster: Cluster, store: Store, tmp_path: Path
+) -> None:
+    # The controller saves its state every 5 s: what it acknowledged just before a crash is gone, and the id
+    # free again. Its state of before the submission stands for a save that did not come in time.
+    state, before = cluster.folder / "state", tmp_path / "state"
+    cluster.fault("stop", "slurmctld")
+    shutil.copytree(state, before)
+    cluster.fault("start", "slurmctld")
+    sweep = start(store, "lost", steps=20, step_s=0.5)
+    wait_for(lambda: all_started(store, sweep), "both run")
+    cluster.fault("kill", "slurmctld")
+    shutil.rmtree(state)
+    shutil.copytree(before, state)
+    cluster.fault("start", "slurmctld")
+    other = start(store, "reuse", steps=3)
+    given = [(read_json(path) or {})["scheduler_id"] for path in store.root.glob("submissions/*/submitted.json")]
+    assert given[0] == given[1], "the id of the lost array was given to another"
+    views = backend(store).observe([run.id for run in (*runs(store, sweep), *runs(store, other))])
+    tokens = {views[run.id].token for run in runs(store, sweep)}, {views[run.id].token for run in runs(store, other)}
+    assert tokens[0].isdisjoint(tokens[1]), "each is what its token says"
+    rerun_until_done(store, sweep)
+    rerun_until_done(store, other)
+    assert_undisturbed(store, sweep, 20)
+    assert_undisturbed(store, other, 3)
+
+
+def test_the_accounting_database_is_away(cluster: Cluster, store: Store) -> None:
+    cluster.fault("stop", "slurmdbd")
+    sweep = start(store, "nodbd", steps=3)
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 3)
+    assert all(len(run.attempts()) == 1 for run in runs(store, sweep))
+    cluster.fault("start", "slurmdbd")
+    assert submit_missing(store, sweep, backend(store)).submitted == 0
+
+
+def test_a_job_whose_slurmd_was_killed_runs_on_or_elsewhere_but_never_twice(cluster: Cluster, store: Store) -> None:
+    sweep = start(store, "slurmd", number=1, steps=90, step_s=0.5)
+    (run,) = runs(store, sweep)
+    wait_for(lambda: len(steps_done(run)) >= 3, "it runs")
+    node = run.attempts()[0].record["scheduler"]["node"]
+    cluster.fault("kill", node)
+    wait_for(lambda: len(run.attempts()) == 2 or run.is_done(), "Slurm starts it on another node")
+    assert run.attempts()[-1].record["scheduler"]["node"] != node or run.is_done()
+    rerun_until_done(store, sweep)
+    cluster.fault("start", node)
+    # The first copy ran on until it saw the second; then it stopped. Results are of one attempt.
+    done = steps_done(run)
+    assert {each["step"] for each in done} == set(range(1, 91))
+    second = [number for number, each in enumerate(done) if each["attempt"] == 2]
+    if second:
+        late = [each for each in done[second[0] :] if each["attempt"] == 1]
+        assert len(late) <= 10, "an older attempt stops within seconds of a newer one"
+    assert [a.outcome for a in run.attempts()].count("done") == 1
+
+
+def test_a_node_that_loses_its_power_gives_its_jobs_to_others(cluster: Cluster, store: Store) -> None:
+    sweep = start(store, "crash", number=2, steps=10, step_s=0.5)
+    wait_for(lambda: all_started(store, sweep, 3), "both run")
+    node = runs(store, sweep)[0].attempts()[0].record["scheduler"]["node"]
+    cluster.fault("crash", node)
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 10)
+
+
+def test_a_node_set_down_by_its_administrator(cluster: Cluster, store: Store) -> None:
+    sweep = start(store, "setdown", number=1, steps=10, step_s=0.5)
+    (run,) = runs(store, sweep)
+    wait_for(lambda: len(steps_done(run)) >= 3, "it runs")
+    node = run.attempts()[0].record["scheduler"]["node"]
+    cluster.command("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 10)
+    assert len(run.attempts()) == 2
+
+
+@pytest.mark.parametrize("signals", ["user signal", "only SIGTERM"])
+def test_a_preempted_job_saves_itself_and_continues(cluster: Cluster, store: Store, signals: str) -> None:
+    changes = {"SlurmctldParameters": "preempt_send_user_signal" if signals == "user signal" else ""}
+    resources = Resources(slurm={"partition": "preemptible", "exclusive": True, "nodelist": "node4"})
+    with cluster.settings(**changes):
+        sweep = start(store, "preempted", number=1, resources=resources, steps=20, step_s=0.5)
+        (run,) = runs(store, sweep)
+        wait_for(lambda: len(steps_done(run)) >= 3, "it runs")
+        cluster.command("sbatch", "--exclusive", "--nodelist=node4", "--output=/dev/null", "--wrap=sleep 3")
+        wait_for(lambda: run.attempts()[0].end is not None, "it has saved itself")
+        cause = (run.attempts()[0].end or {})["cause"]
+        assert cause == ("SIGUSR2" if signals == "user signal" else "SIGTERM")
+        wait_for(lambda: finished(run), "Slurm runs it again without any manager")
+    assert_undisturbed(store, sweep, 20)
+    assert [a.outcome for a in run.attempts()] == ["interrupted", "done"]
+
+
+def test_cancelling_cancels_where_preemption_sends_only_sigterm(cluster: Cluster, store: Store) -> None:
+    with cluster.settings(SlurmctldParameters=""):
+        sweep = start(store, "cancelled", number=1, steps=200, step_s=0.5)
+        (run,) = runs(store, sweep)
+        wait_for(lambda: len(steps_done(run)) >= 2, "it runs")
+        assert backend(store).cancel([run.id]) == [run.id]
+        wait_for(lambda: cluster.queued() == 0, "it is gone and does not come back")
+        assert len(run.attempts()) == 1
+
+
+def test_a_job_longer_than_its_time_limit_continues_as_long_as_it_gets_further(cluster: Cluster, store: Store) -> None:
+    sweep = toy_sweep("limit", ("train", [toy(1, resources=Resources(time_min=1), steps=80, step_s=0.5)]))
+    # Slurm sends the signal up to a minute early: every attempt gets a few seconds, and saves what it did.
+    submit_missing(store, sweep, backend(store, signal_before_limit_s=20))
+    (run,) = runs(store, sweep)
+    wait_for(lambda: finished(run), "it is done without any manager", deadline_s=280.0)
+    assert_undisturbed(store, sweep, 80)
+    assert len(run.attempts()) >= 2
+    assert {(a.end or {}).get("cause") for a in run.attempts()[:-1]} == {"SIGUSR2"}
+
+
+def test_jobs_that_slurm_has_forgotten_are_known_from_accounting_and_run_directories(
+    cluster: Cluster, store: Store
+) -> None:
+    with cluster.settings(MinJobAge="2"):
+        jobs = [toy(1), toy(2, fault="raise", fault_attempts=99)]
+        children = [toy(10 + n, needs=(job.id,)) for n, job in enumerate(jobs)]
+        sweep = toy_sweep("purged", ("train", jobs), ("evaluate", children))
+        submit_missing(store, sweep, backend(store))
+        wait_for(lambda: store.run(sweep.jobs[2].job.id).is_done(), "the child of the good job is done")
+        wait_for(
+            lambda: not cluster.command("squeue", "--me", "--states=all", "--noheader").strip(), "all is forgotten"
+        )
+        wait_for(
+            lambda: backend(store).observe([jobs[1].id])[jobs[1].id].phase is Phase.ENDED, "accounting has its row"
+        )
+        assert backend(store).observe([jobs[1].id])[jobs[1].id].reason == "FAILED 1:0"
+        assert submit_missing(store, sweep, backend(store)).submitted == 0
+        assert not steps_done(store.run(sweep.jobs[3].job.id)), "the child of the failed job did nothing"
+
+
+def test_clocks_of_hosts_that_differ_by_hours_change_nothing(
+    cluster: Cluster, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'slurm' / 'skew'}:{ROOT}")
+    sweep = start(store, "skew", number=4, steps=6, step_s=0.5, resources=Resources(slurm={"exclusive": True}))
+    wait_for(lambda: all_started(store, sweep), "they run on four nodes")
+    nodes = {run.attempts()[0].record["scheduler"]["node"] for run in runs(store, sweep)}
+    assert nodes == {"node1", "node2", "node3", "node4"}
+    assert submit_missing(store, sweep, backend(store)).submitted == 0
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 6)
+    started = [run.attempts()[0].record["started"] for run in runs(store, sweep)]
+    assert max(started) - min(started) > 3600, "their clocks really differ"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte, which needs the right to mount."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"needs the right to mount a file system: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_under_a_run_directory_fails_the_attempt_and_is_mended(
+    cluster: Cluster, store: Store, small_disk: Path
+) -> None:
+    sweep = toy_sweep("full", ("train", [toy(1, steps=10, step_s=0.5)]))
+    run = store.add_job(sweep.jobs[0].job)
+    _move(run.path, small_disk / run.id)
+    submit_missing(store, sweep, backend(store))
+    wait_for(lambda: len(steps_done(run)) >= 3, "it runs")
+    ballast = small_disk / "ballast"
+    with open(ballast, "wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(b"x" * 4096)
+        except OSError:
+            pass  # full, as wanted
+    wait_for(lambda: cluster.queued() == 0, "it could not go on and is not tried again and again")
+    assert not run.is_done()
+    ballast.unlink()
+    run.forgive()
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 10)
+
+
+def test_a_read_only_run_directory_fails_the_attempt_and_is_mended(
+    cluster: Cluster, store: Store, small_disk: Path
+) -> None:
+    sweep = toy_sweep("readonly", ("train", [toy(1, steps=10, step_s=0.1)]))
+    run = store.add_job(sweep.jobs[0].job)
+    _move(run.path, small_disk / run.id)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    submit_missing(store, sweep, backend(store))
+    wait_for(lambda: "not requeued" in logs(store), "it could not begin and is not tried again and again")
+    wait_for(lambda: cluster.queued() == 0, "it is over")
+    assert "read_only before the job had begun" in logs(store)
+    assert not run.attempts()
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 10)
+
+
+def _move(source: Path, target: Path) -> None:
+    subprocess.run(["mv", str(source), str(target)], check=True)
+    os.symlink(target, source)

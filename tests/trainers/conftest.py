@@ -1,0 +1,28 @@
+"""A tiny base model, trained once for all tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from manager.store import RunDirectory
+from tests.trainers import running
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    directory = running.add(tmp_path_factory.mktemp("base"), "sft", running.sft_config())
+    assert running.start(directory).wait()["outcome"] == "done"
+    return directory
+
+
+@pytest.fixture
+def model(base: RunDirectory) -> dict[str, str]:
+    """The base model as a job's config names it."""
+    return {"path": str(base.model_dir("last")), "digest": "of this session"}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"

@@ -1,0 +1,119 @@
+"""Trainings that cannot go well stop with their cause, before they harm what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow.parquet
+import pytest
+
+from tests.trainers import running
+from trainers import checkpoints, disk
+from trainers.callbacks import WITHOUT_SIGNAL, likely_cause
+
+
+def test_an_undefined_loss_stops_at_the_last_good_state(root: Path) -> None:
+    settings = {"max_steps": 50, "learning_rate": 1e-3, "save_steps": 2, "max_grad_norm": 0.0}
+    # The rate is raised far beyond anything sensible after a few good steps.
+    schedule = {"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 40, "learning_rate": 1e36}
+    directory = running.add(root, "sft", running.sft_config(sft={**settings, **schedule}))
+    attempt = running.start(directory)
+    out = attempt.wait()
+    assert out["outcome"] == "failed"
+    assert out["cause"] == "undefined_loss"
+    assert not out["retryable"]
+    assert "no state was saved before" in out["message"] or "checkpoint-" in out["message"]
+    [record] = [record for record in attempt.records() if record.get("undefined")]
+    assert f"at step {record['step']}" in out["message"]
+    steps = [step for step, path in checkpoints.states(directory.path / "checkpoints") if checkpoints.is_complete(path)]
+    assert all(step < record["step"] for step in steps)
+
+
+def test_a_state_that_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=20 * 10**9))
+    assert disk.problem(tmp_path, parameters=10**8, trained=10**8, step=10) is None
+    told = disk.problem(tmp_path, parameters=10**9, trained=10**9, step=10)
+    assert told is not None
+    assert "needs 21.67 GB, 20.00 GB are free; nothing was written" in told
+
+
+def test_equal_rewards_for_many_steps_are_told_with_the_likely_cause(root: Path, model: dict[str, str]) -> None:
+    config = running.rl_config(
+        model,
+        reward={"name": "random", "p": 0.0},
+        grpo={"max_steps": 2 * WITHOUT_SIGNAL, "learning_rate": 1e-4, "max_completion_length": 4},
+        export_steps=None,
+    )
+    attempt = running.start(running.add(root, "rl", config))
+    assert attempt.wait()["outcome"] == "done"
+    told = [record for record in attempt.records() if record.get("name") == "no_learning_signal"]
+    assert len(told) == 1
+    assert "all rewards of a group were equal" in told[0]["message"]
+
+
+def test_the_cause_is_read_from_the_outcomes() -> None:
+    assert "raise grpo.max_completion_length" in likely_cause({"outcome/truncated": 0.9, "outcome/right": 0.1})
+    assert "too easy" in likely_cause({"outcome/right": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"grpo": {"max_steps": 2, "num_generations": 3}}, "set batch.samples"),
+        ({"reward": "corect"}, "unknown name 'corect'"),
+        ({"deepspeed": "zero9"}, "zero1, zero2, zero3"),
+        ({"batch": {"prompts": 4, "samples": 4, "mini_batch": 3}}, "does not divide batch.prompts 4"),
+    ],
+)
+def test_a_config_that_cannot_run_is_told_before_torch_is_needed(root: Path, change: dict, words: str) -> None:
+    from manager.run import Failed, Run
+    from trainers import grpo
+
+    directory = running.add(root, "rl", running.rl_config({"path": "/nowhere", "digest": ""}, **change))
+    with pytest.raises(Failed, match=words) as failed:
+        grpo.main(Run(directory, directory.job(), root / "attempt"))
+    assert failed.value.cause == "config"
+
+
+def test_a_model_that_is_not_there_is_told_in_one_line() -> None:
+    from manager.run import Failed
+    from trainers.training import load_tokenizer
+
+    with pytest.raises(Failed, match="/nowhere/model could not be loaded") as failed:
+        load_tokenizer("/nowhere/model", None)
+    assert failed.value.cause == "model_unreachable"
+    assert "\n" not in str(failed.value)
+
+
+def test_a_model_without_a_chat_template_is_told(model: dict[str, str], tmp_path: Path) -> None:
+    import shutil
+
+    from manager.run import Failed
+    from trainers.training import load_tokenizer
+
+    shutil.copytree(model["path"], tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    with pytest.raises(Failed, match="has no chat template"):
+        load_tokenizer(str(tmp_path / "model"), None)
+
+
+def test_every_completion_has_its_rewards_in_the_table(root: Path, model: dict[str, str]) -> None:
+    directory = running.add(root, "rl", running.rl_config(model, reward=["correct", "format_only"]))
+    attempt = running.start(directory)
+    assert attempt.wait()["outcome"] == "done"
+    told = [record["path"] for record in attempt.records() if record["type"] == "artifact"]
+    rows = [row for path in told for row in pyarrow.parquet.read_table(directory.path / path).to_pylist()]
+    assert sorted({row["step"] for row in rows}) == [1, 3, 5, 7], "two optimiser steps for each generated batch"
+    assert len(rows) == 4 * 16
+    for step, values in attempt.metrics().items():
+        if "reward" in values:
+            mine = [row for row in rows if row["step"] == step]
+            assert sum(row["reward_correct"] for row in mine) / 16 == pytest.approx(values["rewards/correct/mean"])
+            assert {row["outcome"] for row in mine} <= {"right", "wrong", "no_answer", "truncated"}
+            assert all(row["completion"] is not None for row in mine)
+    assert {"kl_to_base/math", "kl_to_base/code", "kl_to_base/knowledge"} <= set(attempt.metrics()[8])
+    shown = next(values for values in attempt.metrics().values() if "reward" in values)
+    assert {"reward", "kl" if "kl" in shown else "entropy", "grad_norm", "learning_rate", "tokens_per_s",
+            "completions/clipped_ratio", "frac_reward_zero_std", "score/knowledge", "time/generation_s",
+            "time/reward_s", "time/training_s", "rewards/format_only/mean"} <= set(shown)  # fmt: skip

@@ -1,0 +1,52 @@
+"""LoRA and its kin: `peft:` goes unchanged to peft, and how an adapter becomes plain weights again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from manager.run import Failed
+
+
+def peft_config(setting: Mapping[str, Any] | None) -> Any | None:
+    """peft's config of `peft: {type: lora, …}`: `type` names the method, the rest is peft's own."""
+    if not setting:
+        return None
+    import peft
+
+    given = dict(setting)
+    kind = str(given.pop("type", given.pop("peft_type", "lora"))).upper()
+    if kind != "LORA":
+        # Exported weights are plain: only LoRA's can be computed without disturbing the training.
+        raise Failed(f"peft.type is {kind.lower()!r}; valid: lora", cause="config")
+    try:
+        return peft.LoraConfig(task_type="CAUSAL_LM", **given)
+    except TypeError as error:
+        raise Failed(f"peft: {error}", cause="config") from error
+
+
+def merged(model: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain weights of a LoRA model: base weight plus adapter.
+
+    Computed from the gathered `weights` alone: sharded parameters are not touched, and adding and taking off an
+    adapter in place would round the base weights.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    state: dict[str, Any] = {}
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    for name, value in weights.items():
+        if ".lora_" in name or ".original_module." in name:
+            continue
+        owner = name.removesuffix(".base_layer.weight")
+        if owner in layers and owner != name:
+            up, down = (weights[f"{owner}.lora_{part}.default.weight"] for part in "BA")
+            scaling = layers[owner].scaling["default"]
+            delta = (up.to(torch.float32) @ down.to(torch.float32)) * scaling
+            if layers[owner].fan_in_fan_out:
+                delta = delta.T
+            value = (value.to(torch.float32) + delta.to(value.device)).to(value.dtype)
+        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+        state[plain.replace(".modules_to_save.default.", ".")] = value
+    return state

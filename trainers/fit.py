@@ -1,0 +1,161 @@
+"""Whether a training fits the memory of its GPUs: weights, gradients, optimiser, activations, generation. Pure.
+
+An estimate for `manager plan`, before anything is queued. It is torch-free and reads nothing: the caller gives
+the model's facts. What each part assumes is said beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GB = 1e9
+USABLE = 0.92  # of a GPU's memory: the rest is the context, the allocator's fragments, communication buffers
+LOGITS_CHUNK_TOKENS = 4096  # log-probabilities are computed in chunks, never for all tokens at once
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The sizes that decide memory, as a model's config.json names them."""
+
+    parameters: int
+    layers: int
+    hidden_size: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocabulary: int
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> ModelFacts:
+        """The facts of a dense decoder's config.json, with its parameters counted."""
+        hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+        heads = config["num_attention_heads"]
+        kv_heads = config.get("num_key_value_heads") or heads
+        head_dim = config.get("head_dim") or hidden // heads
+        intermediate, vocabulary = config["intermediate_size"], config["vocab_size"]
+        attention = hidden * head_dim * (heads + 2 * kv_heads) + heads * head_dim * hidden
+        if config.get("attention_bias", config.get("model_type") == "qwen2"):
+            attention += head_dim * (heads + 2 * kv_heads)
+        block = attention + 3 * hidden * intermediate + 2 * hidden
+        embeddings = vocabulary * hidden * (1 if config.get("tie_word_embeddings") else 2)
+        return ModelFacts(
+            parameters=layers * block + embeddings + hidden,
+            layers=layers,
+            hidden_size=hidden,
+            heads=heads,
+            kv_heads=kv_heads,
+            head_dim=head_dim,
+            intermediate_size=intermediate,
+            vocabulary=vocabulary,
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What of a job decides memory."""
+
+    world_size: int
+    zero_stage: int = 0
+    offload: bool = False
+    micro_batch: int = 1
+    tokens: int = 9216  # the longest prompt and completion together
+    checkpointing: bool = True
+    reference: bool = False  # beta > 0 keeps the base model beside
+    lora_parameters: int | None = None  # None: all parameters are trained
+    colocate_share: float = 0.0  # of the GPU's memory that vLLM may take
+    sleep: bool = True  # vLLM gives its memory back while gradients are computed
+
+
+@dataclass(frozen=True)
+class Fit:
+    """GB per GPU, part by part; `fits` at the worse of the two moments of a step."""
+
+    gpu_gb: float
+    weights_gb: float
+    gradients_gb: float
+    optimizer_gb: float
+    reference_gb: float
+    activations_gb: float
+    generation_gb: float
+    sleep: bool
+
+    @property
+    def resident_gb(self) -> float:
+        return self.weights_gb + self.gradients_gb + self.optimizer_gb + self.reference_gb
+
+    @property
+    def needed_gb(self) -> float:
+        """The most at one moment: training, or generation with the trainer's state resident."""
+        training = self.resident_gb + self.activations_gb + (0.0 if self.sleep else self.generation_gb)
+        return max(training, self.resident_gb + self.generation_gb)
+
+    @property
+    def fits(self) -> bool:
+        return self.needed_gb <= USABLE * self.gpu_gb
+
+    def in_words(self) -> str:
+        """One line for `manager plan`."""
+        parts = {
+            "weights": self.weights_gb,
+            "gradients": self.gradients_gb,
+            "optimiser": self.optimizer_gb,
+            "reference": self.reference_gb,
+            "activations": self.activations_gb,
+            "generation": self.generation_gb,
+        }
+        listed = " + ".join(f"{name} {value:.1f}" for name, value in parts.items() if value >= 0.05)
+        verdict = "fits" if self.fits else "does not fit"
+        return f"{listed} GB per GPU, at most {self.needed_gb:.1f} at a time: {verdict} {self.gpu_gb:.0f} GB"
+
+
+def _activations(facts: ModelFacts, training: Training) -> float:
+    """Bytes in bf16: the input of each block, and one block recomputed (or all, without checkpointing)."""
+    tokens = training.micro_batch * training.tokens
+    block = 2 * tokens * (10 * facts.hidden_size + 2 * facts.head_dim * (facts.heads + facts.kv_heads))
+    block += 2 * tokens * 4 * facts.intermediate_size
+    kept = facts.layers * 2 * tokens * facts.hidden_size
+    logits = 3 * 4 * min(tokens, LOGITS_CHUNK_TOKENS) * facts.vocabulary  # fp32: logits, their softmax, gradient
+    return (kept + block if training.checkpointing else facts.layers * block) + logits
+
+
+def estimate(facts: ModelFacts, training: Training, gpu_gb: float = 80.0) -> Fit:
+    """The memory of one GPU.
+
+    With DeepSpeed: bf16 weights and gradients, fp32 master weights and two moments. Without it weights,
+    gradients and moments are fp32, computed in bf16 by autocast.
+    """
+    world, stage = training.world_size, training.zero_stage
+    share = {level: world if stage >= level else 1 for level in (1, 2, 3)}
+    trained = facts.parameters if training.lora_parameters is None else training.lora_parameters
+    on_gpu = 0.0 if training.offload else 1.0
+    weight_bytes, moment_bytes = (2, 12) if stage else (4, 8)
+    weights = weight_bytes * facts.parameters / share[3] * on_gpu
+    if stage == 3:
+        # The largest tensors gathered at a time, twice: those in use and those fetched ahead.
+        weights += 2 * 2 * max(facts.vocabulary * facts.hidden_size, 3 * facts.hidden_size * facts.intermediate_size)
+    reference = weight_bytes * facts.parameters / share[3]
+    return Fit(
+        gpu_gb=gpu_gb,
+        weights_gb=weights / GB,
+        gradients_gb=weight_bytes * trained / share[2] / GB,
+        optimizer_gb=moment_bytes * trained / share[1] * on_gpu / GB,
+        # With an adapter the base is the model itself with the adapter taken off.
+        reference_gb=reference / GB if training.reference and training.lora_parameters is None else 0.0,
+        activations_gb=_activations(facts, training) / GB,
+        generation_gb=training.colocate_share * gpu_gb,
+        sleep=training.sleep,
+    )
+
+
+def state_gb(facts: ModelFacts, lora_parameters: int | None = None) -> float:
+    """The size of one full state on disk: weights, master weights and two moments in fp32."""
+    trained = facts.parameters if lora_parameters is None else lora_parameters
+    return (2 * facts.parameters + 12 * trained) / GB
+
+
+def exported_gb(facts: ModelFacts) -> float:
+    """The size of one exported model in bf16."""
+    return 2 * facts.parameters / GB

@@ -1,0 +1,101 @@
+"""TRL's policy trainers with clocks in them: how long generation, rewards and the rest of a step take."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from typing import Any
+
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+from trainers.completions import CompletionTable
+from trainers.sampling import DynamicSampling
+from trainers.training import RunTrainer
+
+
+class Times:
+    """Seconds by what they were spent on, since they were last taken."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def add(self, name: str, since: float) -> None:
+        self._seconds[name] += time.perf_counter() - since
+
+    def take(self) -> dict[str, float]:
+        taken = dict(self._seconds)
+        self._seconds.clear()
+        return taken
+
+
+class Timed(RunTrainer):
+    """Mixin: `preparing` holds `generation`, `reward` and the scoring of log-probabilities."""
+
+    times: Times
+    table: CompletionTable | None = None
+    state: Any
+    model: Any
+    _logs: dict[str, Any]
+
+    def _timed(self, name: str, call: Any, *args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self.times.add(name, started)
+
+    def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
+        prepared = self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
+        if self.table is not None and self.model.training:
+            self.table.add(self.state.global_step + 1, self._logs)
+        return prepared
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
+        return self._timed("reward", super()._calculate_rewards, *args, **kwargs)  # type: ignore[misc]
+
+
+class Grpo(Timed, GRPOTrainer):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.times = Times()
+        super().__init__(*args, **kwargs)
+
+    def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One sampled answer for each of these prompts."""
+        answers, _ = self._generate_single_turn(prompt_ids, None, {}, 1)
+        return [list(answer) for answer in answers]
+
+
+class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.times = Times()
+        super().__init__(*args, **kwargs)
+
+    def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One sampled answer for each of these prompts."""
+        samples = self.num_generations, self.num_generations_eval
+        self.num_generations = self.num_generations_eval = 1  # it tells vLLM how often each prompt is repeated
+        try:
+            answers = self._generate_single_turn(prompt_ids, None, {})
+        finally:
+            self.num_generations, self.num_generations_eval = samples
+        return [list(answer) for answer in answers]
+
+
+class DynamicGrpo(DynamicSampling, Grpo):
+    """GRPO that replaces groups without signal."""
+
+
+CONFIGS = {"grpo": GRPOConfig, "rloo": RLOOConfig}
+
+
+def trainer_class(kind: str, *, dynamic_sampling: bool = False) -> Any:
+    if kind == "rloo":
+        return Rloo
+    return DynamicGrpo if dynamic_sampling else Grpo
+
+
+def config_class(kind: str) -> Any:
+    return CONFIGS[kind]

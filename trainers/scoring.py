@@ -1,0 +1,68 @@
+"""Judging a batch of completions with the benchmarks' own scorers, in processes with limits.
+
+The pool is the evaluator's (evaluators/scorer_pool.py): a scorer that hangs is killed and its completion is
+"grader failed", so a step waits for its scorers' limits and never longer.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+
+from evaluators import benchmarks, scorer_pool
+from evaluators.benchmark import Item, Score
+
+MOST_WORKERS = 16
+Task = tuple[str, Item, str, bool]  # benchmark, item, completion, truncated
+
+
+def workers(cpus_per_task: int | None) -> int:
+    """Scorer processes of one rank: its CPUs less one for the trainer."""
+    cpus = cpus_per_task or len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(MOST_WORKERS, cpus - 1))
+
+
+class PooledScorer:
+    """Scores batches; call `close` at the end."""
+
+    def __init__(self, count: int) -> None:
+        self._pool = scorer_pool.ScorerPool(count)
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Score]:
+        scores: list[Score | None] = [None] * len(tasks)
+        left = threading.Semaphore(0)
+        for place, (name, item, text, truncated) in enumerate(tasks):
+
+            def done(score: Score, place: int = place) -> None:
+                scores[place] = score
+                left.release()
+
+            self._pool.submit(scorer_pool.Task(name, item, text, truncated, done))
+        for _ in tasks:
+            while not left.acquire(timeout=1.0):
+                self._pool.check()
+        return [score for score in scores if score is not None]
+
+    def close(self) -> None:
+        self._pool.abandon()
+
+
+def share_of_tests(name: str, item: Item, text: str, truncated: bool, score: Score) -> float | None:
+    """Partial credit: the share of a program's tests that pass; elsewhere the score itself."""
+    benchmark = benchmarks.get(name)
+    if score.value is None or score.value == 1.0:
+        return score.value
+    if hasattr(benchmark, "share"):  # a benchmark may say it itself
+        share: float | None = benchmark.share(item, text)
+        return share
+    if not hasattr(benchmark, "programs"):
+        return score.value
+    from evaluators.scoring import code
+
+    solution = code.python_code(text, truncated=truncated)
+    if solution is None:
+        return score.value
+    sandbox = benchmark.sandbox()
+    passed = [sandbox.run(program).passed for program in benchmark.programs(item, solution)]
+    return sum(passed) / len(passed) if passed else None
