@@ -113,9 +113,7 @@ def main() -> None:
         started = time.perf_counter()
         list(science.run_many([Script("pass")] * workers))
         science_s = time.perf_counter() - started
-        print(
-            f"start of {workers} workers: {light_s:.2f} s standard library, {science_s:.2f} s pandas and sklearn"
-        )
+        print(f"start of {workers} workers: {light_s:.2f} s; with pandas and sklearn {science_s:.2f} s")
         small, heavy = Script(_SMALL, expected="done"), Script(_SCIENCE, expected="done", limits=limits)
         calls = Calls(_FUNCTION, _ASSERTIONS, ("inside",))
         unit = UnitTests(_SCIENCE, _SCIENCE_TESTS, {"TestCases": ("test_fit",)}, limits=limits)
