@@ -76,8 +76,8 @@ class _Worker:
     def ask(self, program: Program) -> tuple[dict[str, Any], list[bytes]]:
         """Run one program; SandboxError when the worker is lost."""
         header, blobs, wall_s = request_of(program)
-        self._connection.settimeout(wall_s + _GRACE_S)
         try:
+            self._connection.settimeout(wall_s + _GRACE_S)
             wire.send_frame(self._connection, header, *blobs)
             tests = tests_of(program)
             if tests is not None:
@@ -136,6 +136,8 @@ class Sandbox:
         """The verdict on one program. Blocks until a worker is free."""
         if self._owner != os.getpid():
             self._adopt()  # forked: the workers are the parent's
+        if self.closed:
+            raise RuntimeError("the sandbox is closed")
         started = time.monotonic()
         worker = self._free.get()
         try:
@@ -169,8 +171,6 @@ class Sandbox:
             self._free.put(worker)
 
     def _start(self) -> _Worker:
-        if self.closed:
-            raise RuntimeError("the sandbox is closed")
         worker = _Worker(self)
         with self._lock:
             self._living.add(worker)
