@@ -11,6 +11,9 @@ from importlib.util import find_spec
 
 from manager.environment import gpus
 
+# A controller that does not answer must not keep the other findings.
+SLURM_TIMEOUT_S = 15.0
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -47,7 +50,29 @@ def _slurm() -> Finding:
     advice = "sweeps run on the cluster" if found else "sweeps run on this machine; use a login node for a cluster"
     if found and not shutil.which("sacct"):
         advice += "; without sacct, ended jobs are known by their run directories alone"
-    return Finding("slurm", bool(found) and not missing, found or "no sbatch on PATH", advice)
+    if not found or missing:
+        text = f"{found}, without {', '.join(missing)}" if found else "no sbatch on PATH"
+        return Finding("slurm", False, text, advice)
+    return _slurm_answer(advice)
+
+
+def _slurm_answer(advice: str) -> Finding:
+    """What the controller says; sbatch alone proves nothing about a cluster."""
+    from manager.cluster.slurm_command import SchedulerSilent
+    from manager.cluster.slurm_limits import read_limits
+    from manager.cluster.slurm_site import Site, clusters_file
+
+    try:
+        limits = read_limits(Site(timeout_s=SLURM_TIMEOUT_S))
+    except SchedulerSilent as silent:
+        advice = "is this a login node? sweeps run on this machine with --cluster local"
+        return Finding("slurm", False, f"no answer ({silent})", advice)
+    bound = f"at most {limits.max_queued} jobs by {limits.told_by}" if limits.max_queued else "no limit of jobs"
+    accounting = "" if limits.accounting else ", no accounting"
+    path = clusters_file()
+    if not path.exists():
+        advice += f"; describe the site in {path} (docs/cluster.md)"
+    return Finding("slurm", True, f"arrays up to {limits.max_array}, {bound}{accounting}", advice)
 
 
 def _gpus() -> Finding:

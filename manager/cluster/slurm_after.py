@@ -51,7 +51,12 @@ def without_progress(attempts: Sequence[Attempt]) -> bool:
 
 
 def decide(
-    end: dict[str, Any], attempts: Sequence[Attempt], *, cancelled: bool, changed: bool = False
+    end: dict[str, Any],
+    attempts: Sequence[Attempt],
+    *,
+    cancelled: bool = False,
+    changed: bool = False,
+    preempted: bool = False,
 ) -> tuple[int, str]:
     """Requeue or leave, and why, for an attempt that ended so; `changed`: the next one will be different."""
     outcome, cause = end.get("outcome"), end.get("cause", "")
@@ -61,6 +66,8 @@ def decide(
     retryable = outcome in ("failed", "interrupted") and bool(end.get("retryable"))
     if not stopped and not (outcome == "failed" and retryable):
         return LEAVE, f"{outcome} ({cause})" if cause else str(outcome)
+    if stopped and preempted:
+        return REQUEUE, "preempted: it goes on from what is saved"  # however often; it is not the job's doing
     if end.get("remedy") == Remedy.SMALLER and not changed:
         return LEAVE, f"{cause}, and the micro-batch is as small as it gets"
     if end.get("remedy") == Remedy.SMALLER:
@@ -138,7 +145,13 @@ def last_words(store: Store, token: str, code: int, show_job: str) -> tuple[int,
     if done:
         print(f"after the job: {done}", flush=True)
     counted = directory.attempts()[directory.forgiven() :]
-    return decide(recorded, counted, cancelled=directory.cancelled() is not None, changed=bool(done))
+    return decide(
+        recorded,
+        counted,
+        cancelled=directory.cancelled() is not None,
+        changed=bool(done),
+        preempted="PreemptTime=" in show_job,
+    )
 
 
 def _is_mine(attempt: Attempt, token: str, restarts: int) -> bool:

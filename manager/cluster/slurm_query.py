@@ -27,8 +27,9 @@ _ENDED = frozenset(
     {"COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "CANCELLED", "BOOT_FAIL", "DEADLINE",
      "PREEMPTED", "REVOKED"}
 )
-# A pending job that can never start: its parent failed. Some sites cancel it, others leave it for ever.
-NEVER = "DependencyNeverSatisfied"
+# Reasons of pending jobs that stay so for ever: the parent failed (some sites cancel such a job, others leave
+# it), or old processes under the same id kept the node from starting it.
+STUCK = ("DependencyNeverSatisfied", "launch failed requeued held")
 
 # Tasks of an expression that was cut off ("1,3,5..."): every index that is not listed elsewhere.
 REST = -1
@@ -51,6 +52,7 @@ class Row:
     elapsed_s: float = 0.0
     gpus: int = 0
     exit_code: str = ""
+    of_many: bool = False  # from an expression for several tasks that have not begun
 
     @property
     def scheduler_id(self) -> str:
@@ -58,7 +60,7 @@ class Row:
 
     @property
     def never_starts(self) -> bool:
-        return self.phase is Phase.QUEUED and NEVER in self.reason
+        return self.phase is Phase.QUEUED and self.reason in STUCK
 
 
 Rows = Mapping[tuple[str, int], Row]
@@ -113,7 +115,8 @@ def parse_squeue(text: str, tokens: Collection[str]) -> dict[tuple[str, int], Ro
             continue
         job_id, array_id, expression, state, reason, node, start, end = (field.strip() for field in fields[:8])
         is_array = expression != "N/A"
-        for index in array_indexes(expression):
+        indexes = array_indexes(expression)
+        for index in indexes:
             row = Row(
                 token=token,
                 index=index,
@@ -125,18 +128,22 @@ def parse_squeue(text: str, tokens: Collection[str]) -> dict[tuple[str, int], Ro
                 node=node,
                 started=_seconds(start),
                 ended=_seconds(end),
+                of_many=len(indexes) > 1,
             )
-            _keep_liveliest(rows, row)
+            _keep_truer(rows, row)
     return rows
 
 
 _LIVELINESS = {Phase.RUNNING: 3, Phase.QUEUED: 2, Phase.UNKNOWN: 1}
 
 
-def _keep_liveliest(rows: dict[tuple[str, int], Row], row: Row) -> None:
-    """Of two rows of one task the one that may still act."""
+def _keep_truer(rows: dict[tuple[str, int], Row], row: Row) -> None:
+    """Of two rows of one task its own one (24.11 leaves cancelled tasks in the expression for the waiting
+    ones), else the one that may still act."""
     known = rows.get((row.token, row.index))
-    if known is None or _LIVELINESS.get(row.phase, 0) >= _LIVELINESS.get(known.phase, 0):
+    if known is not None and known.of_many != row.of_many:
+        rows[row.token, row.index] = known if row.of_many else row
+    elif known is None or _LIVELINESS.get(row.phase, 0) >= _LIVELINESS.get(known.phase, 0):
         rows[row.token, row.index] = row
 
 

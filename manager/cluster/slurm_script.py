@@ -112,7 +112,7 @@ def _parameters(request: ScriptRequest, site: Site) -> dict[str, Any]:
     parameters["additional_parameters"] = options
     parameters["srun_args"] = _srun_arguments(cpus, request, site.container) + own_srun
     parameters["setup"] = _setup(request, site) + own_setup
-    parameters["teardown"] = _teardown(request, site) + list(own.get("teardown") or [])
+    parameters["teardown"] = _teardown(request, site, list(own.get("teardown") or []))
     if request.array is not None:
         parameters["map_count"] = 1  # names the logs after array and task; --array above says which tasks
     return parameters
@@ -177,7 +177,7 @@ def _canary(folder: str, release: int) -> list[str]:
     return [f"[ -e {folder}/released ] || ({wait}; {update} && touch {folder}/released) >/dev/null 2>&1 &"]
 
 
-def _teardown(request: ScriptRequest, site: Site) -> list[str]:
+def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
     """Shell lines after srun: the end is recorded where the tasks could not, and the job is requeued or not.
 
     The exit code stays that of the tasks: what depends on this job goes by it.
@@ -188,6 +188,7 @@ def _teardown(request: ScriptRequest, site: Site) -> list[str]:
     after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
     return [
         "code=$?",
+        *own,
         "[ $code -eq 0 ] && exit 0",
         "for pause in 1 3 9 0; do",
         "  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause",

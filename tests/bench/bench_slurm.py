@@ -44,7 +44,9 @@ def with_manager(folder: Path, jobs: int) -> dict[str, float]:
     prepare_s, _ = timed(lambda: [store.add_job(entry.job) for entry in sweep.jobs])
     submit_s, result = timed(lambda: submit_missing(store, sweep, here))
     ids = [entry.job.id for entry in sweep.jobs]
+    cpu = time.process_time()
     status_s, _ = timed(lambda: states(sweep, all_facts(store, ids, here.observe(ids))))
+    status_cpu_s = time.process_time() - cpu
     again_s, again = timed(lambda: submit_missing(store, sweep, here))
     assert result.submitted == len(sweep.jobs)  # type: ignore[attr-defined]
     assert again.submitted == 0  # type: ignore[attr-defined]
@@ -55,6 +57,7 @@ def with_manager(folder: Path, jobs: int) -> dict[str, float]:
         "run directories s": prepare_s,
         "submit s": submit_s,
         "status s": status_s,
+        "status own CPU s": status_cpu_s,
         "sweep again s": again_s,
         "cancel s": cancel_s,
     }

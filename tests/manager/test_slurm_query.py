@@ -85,6 +85,16 @@ def test_of_two_rows_of_one_task_the_one_that_still_acts_is_believed() -> None:
         assert parse_squeue(text, {A})[A, 3].node == "node1"
 
 
+def test_a_tasks_own_row_goes_before_an_expression_that_still_names_it() -> None:
+    # As 24.11 prints an array of which task 5 was cancelled while it waited.
+    many = f"7|7|0-79%4|PENDING|JobArrayTaskLimit||N/A|N/A|x|{NAME}\n"
+    own = f"9|7|5|CANCELLED|None||N/A|2|x|{NAME}\n"
+    for text in (many + own, own + many):
+        rows = parse_squeue(text, {A})
+        assert rows[A, 5].phase is Phase.ENDED
+        assert rows[A, 6].phase is Phase.QUEUED
+
+
 SACCT = f"""\
 1_0|9|NODE_FAIL|0:0|100|150|50|node1|90|billing=8,cpu=8,gres/gpu=8,gres/gpu:h100=8|{NAME}
 1_0|9|COMPLETED|0:0|160|260|100|node2|155|billing=8,gres/gpu=8|{NAME}

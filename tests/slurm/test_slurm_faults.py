@@ -4,12 +4,14 @@ never by two attempts at once, and the same outcome as of an undisturbed run."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from manager.atomic import read_json
 from manager.cluster.backend import Phase
 from manager.errors import UserError
 from manager.job import Resources, Sweep
@@ -90,12 +92,27 @@ def test_the_controller_is_away_while_jobs_run(cluster: Cluster, store: Store) -
     assert all(len(run.attempts()) == 1 for run in runs(store, sweep))
 
 
-def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(cluster: Cluster, store: Store) -> None:
-    # The state is saved every 5 s: what was acknowledged just before a crash is gone, and its id free again.
+def test_a_controller_that_crashed_forgets_jobs_and_gives_their_ids_to_others(
+    cluster: Cluster, store: Store, tmp_path: Path
+) -> None:
+    # The controller saves its state every 5 s: what it acknowledged just before a crash is gone, and the id
+    # free again. Its state of before the submission stands for a save that did not come in time.
+    state, before = cluster.folder / "state", tmp_path / "state"
+    cluster.fault("stop", "slurmctld")
+    shutil.copytree(state, before)
+    cluster.fault("start", "slurmctld")
     sweep = start(store, "lost", steps=20, step_s=0.5)
+    wait_for(lambda: all_started(store, sweep), "both run")
     cluster.fault("kill", "slurmctld")
+    shutil.rmtree(state)
+    shutil.copytree(before, state)
     cluster.fault("start", "slurmctld")
     other = start(store, "reuse", steps=3)
+    given = [(read_json(path) or {})["scheduler_id"] for path in store.root.glob("submissions/*/submitted.json")]
+    assert given[0] == given[1], "the id of the lost array was given to another"
+    views = backend(store).observe([run.id for run in (*runs(store, sweep), *runs(store, other))])
+    tokens = {views[run.id].token for run in runs(store, sweep)}, {views[run.id].token for run in runs(store, other)}
+    assert tokens[0].isdisjoint(tokens[1]), "each is what its token says"
     rerun_until_done(store, sweep)
     rerun_until_done(store, other)
     assert_undisturbed(store, sweep, 20)
