@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ class Tally:
 class Evaluation:
     """One attempt at an evaluation job."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, load: Callable[[str, EngineSettings], Engine] = load) -> None:
+        self._run, self._load = run, load
         config = run.config
         # None: the benchmarks look where the machine keeps its data.
         self._data_dir = Path(config["data_dir"]) if config.get("data_dir") else None
@@ -85,10 +85,13 @@ class Evaluation:
             self._tally.records[task.name] = found
             self._log_if_complete(task)
         self._reuse()
-        pool = ScorerPool(scorer_count())
+        if self._tally.done() == self._total:
+            return self._finish()
+        pool = ScorerPool(scorer_count(), self._by_name)
         try:
             self._evaluate(pool)
-            pool.finish()
+            if not pool.finish(lambda: self._run.stop_requested):
+                raise Stopped(self._run.stop_reason)
         except BaseException:
             pool.abandon()
             self._files.close()
@@ -102,7 +105,7 @@ class Evaluation:
         taken: dict[str, int] = {}
         for job, name, record in shared(self._run, self._tasks, self._tally.records):
             self._files.write(name, record)
-            self._tally.records[name][record.key] = record
+            self._tally.records[name][record.key] = record.slim()
             taken[job] = taken.get(job, 0) + 1
         for job, count in taken.items():
             self._run.event("reused", f"{count} records of job {job}", job=job, records=count)
@@ -145,7 +148,7 @@ class Evaluation:
         name, options = config["engine"]["name"], {k: v for k, v in config["engine"].items() if k != "name"}
         path, revision = self._run.model_path()
         began = time.monotonic()
-        engine = load(name, EngineSettings(path, revision, options, config["seed"]))
+        engine = self._load(name, EngineSettings(path, revision, options, config["seed"]))
         self._run.event("engine_loaded", f"{name} in {time.monotonic() - began:.1f} s")
         try:
             requests = self._requests(engine, works, pool, owing)
@@ -209,7 +212,7 @@ class Evaluation:
         record = Record.of(completion, work.seed, score, gold_text(work))
         with self._lock:
             self._files.write(work.task.name, record)
-            self._tally.records[work.task.name][record.key] = record
+            self._tally.records[work.task.name][record.key] = record.slim()
             self._tally.tokens += completion.completion_tokens
             self._run.progress(self._tally.done(), self._total, "sample", tokens=self._tally.tokens)
             self._log_if_complete(work.task)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from evaluators.pipe import child_environment, frame
 
 MEMORY_GB = 8.0  # address space, so it is generous: imports alone map gigabytes
 SCORE_SECONDS = 60.0
+JOIN_SECONDS = 0.2
 CODE_SCORE_SECONDS = 600.0  # a sandbox has its own, tighter limits; this bounds a bug in it
 
 
@@ -54,22 +55,25 @@ def failed(why: str) -> Score:
 
 
 class _Process:
-    """One scorer process, started when it is first needed and again after it died."""
+    """One scorer process, started at once and again after it died."""
 
-    def __init__(self, memory_gb: float) -> None:
-        self._memory_gb = memory_gb
+    def __init__(self, memory_gb: float, names: tuple[str, ...]) -> None:
+        self._memory_gb, self._names = memory_gb, names
         self._process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "evaluators.scorer_process", str(self._memory_gb)],
+            [sys.executable, "-m", "evaluators.scorer_process", str(self._memory_gb), *self._names],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
             env=child_environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"),
         )  # fmt: skip
 
-    def score(self, task: Task) -> Score:
+    def ensure(self) -> None:
         if self._process is None:
             self._process = self._start()
+
+    def score(self, task: Task) -> Score:
+        self.ensure()
         seconds = score_seconds(task.benchmark)
         body = pickle.dumps((task.benchmark, task.item, task.completion, task.truncated))
         try:
@@ -123,12 +127,11 @@ class _Process:
 class ScorerPool:
     """Threads that each drive one scorer process. `done` of a task is called in such a thread."""
 
-    def __init__(self, workers: int, memory_gb: float = MEMORY_GB) -> None:
+    def __init__(self, workers: int, names: Iterable[str] = (), memory_gb: float = MEMORY_GB) -> None:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        self._memory_gb = memory_gb
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
-        self._processes = [_Process(memory_gb) for _ in range(workers)]
+        self._processes = [_Process(memory_gb, tuple(names)) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(process,), name=f"scorer-{number}", daemon=True)
             for number, process in enumerate(self._processes)
@@ -147,6 +150,7 @@ class ScorerPool:
 
     def _serve(self, process: _Process) -> None:
         try:
+            process.ensure()
             while (task := self._tasks.get()) is not None:
                 if self._abandoned.is_set():
                     continue
@@ -158,13 +162,17 @@ class ScorerPool:
         finally:
             process.kill()
 
-    def finish(self) -> None:
-        """Score everything submitted, then end the processes."""
+    def finish(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Score everything submitted, then end the processes; False, at once, if asked to stop meanwhile."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(JOIN_SECONDS)
+                if stopping():
+                    return False
         self.check()
+        return True
 
     def abandon(self) -> None:
         """End at once; what has no score yet gets none."""

@@ -310,6 +310,9 @@ def draw(name: str, analysis: Analysis) -> FigureFile | None:
         wide, narrow = make(analysis, False), make(analysis, True)
         if wide is None or narrow is None:
             return None
+        for drawing in (wide, narrow):
+            drawing.figure.draw_without_rendering()  # lays it out once, for all forms
+            drawing.figure.set_layout_engine("none")
         picture = io.BytesIO()
         wide.figure.savefig(picture, format="png", dpi=150, metadata={"Software": None})
         return FigureFile(

@@ -16,7 +16,7 @@ import pandas as pd
 
 from experiments.lineage import Pair, Subject, subject
 from experiments.pairs import pairs_of
-from experiments.reasoning import Judge, chosen_items, classify
+from experiments.reasoning import ChosenTexts, Judge, classify
 from manager.atomic import read_jsonl
 from manager.errors import UserError
 from manager.job import Job, Kind, canonical_json
@@ -167,14 +167,30 @@ def table(source: Source, *, text: bool = False, reasoning_items: int = 0, judge
     for evaluation in source.evaluations:
         for benchmark in evaluation.job.config["benchmarks"]:
             path = source.store.run(evaluation.job.id).outcomes / f"{benchmark['name']}.jsonl"
-            records = {(str(r["item"]), int(r.get("sample", 0))): r for r in read_jsonl(path)}
+            texts = ChosenTexts(reasoning_items)
+            records = _read(path, texts, text)
             if records:
                 rows.files.append(_file_columns(source.sweep, evaluation, benchmark))
                 rows.counts.append(len(records))
                 _add_records(rows, records, text)
                 if reasoning_items:
-                    _add_strategies(rows, records, reasoning_items, judge)
+                    kinds = texts.classified(judge)
+                    rows.strategies.extend(kinds.get(key) for key in records)
     return _frame(rows, text)
+
+
+_KEPT = ("value", "outcome", "ended", "prompt_tokens", "completion_tokens")
+
+
+def _read(path: Path, texts: ChosenTexts, text: bool) -> dict[tuple[str, int], dict[str, Any]]:
+    """The last record of every sample, without its text unless asked for: answers can fill gigabytes."""
+    kept = (*_KEPT, *TEXT_COLUMNS) if text else _KEPT
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for record in read_jsonl(path):
+        key = (str(record["item"]), int(record.get("sample", 0)))
+        texts.offer(*key, record.get("text"))
+        found[key] = {name: record.get(name) for name in kept}
+    return found
 
 
 def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,13 +233,6 @@ def _add_records(rows: _Rows, records: Mapping[tuple[str, int], dict[str, Any]],
         if text:
             for name in TEXT_COLUMNS:
                 rows.texts[name].append(record.get(name))
-
-
-def _add_strategies(rows: _Rows, records: Mapping[tuple[str, int], dict[str, Any]], limit: int, judge: Judge) -> None:
-    chosen = chosen_items((item for item, _ in records), limit)
-    for (item, _), record in records.items():
-        known = item in chosen and record.get("text") is not None
-        rows.strategies.append("+".join(sorted(judge(record["text"]))) if known else None)
 
 
 _NUMBERS = ("seed", "step", "stages", "version", "evaluation_seed")

@@ -8,9 +8,10 @@ place: `outcomes.table(..., judge=...)`.
 
 from __future__ import annotations
 
+import heapq
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 
 
@@ -96,7 +97,37 @@ def classify(text: str | None) -> frozenset[Strategy]:
     return frozenset(found)
 
 
-def chosen_items(items: Iterable[str], limit: int) -> frozenset[str]:
-    """At most `limit` items, the same for every model that answered the same items."""
-    unique = sorted(set(items), key=lambda item: (zlib.crc32(item.encode()), item))
-    return frozenset(unique[:limit])
+class ChosenTexts:
+    """The answers to at most `limit` items of a file that is read once: whole files do not fit in memory.
+
+    Which items are kept depends on their ids alone, so it is the same for every model that answered them.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._texts: dict[str, dict[int, str]] = {}
+        self._largest: list[tuple[int, str]] = []  # a heap, largest key first
+
+    def offer(self, item: str, sample: int, text: str | None) -> None:
+        """Keep this answer if its item is among the chosen ones; a later answer replaces an earlier one."""
+        if text is None or self._limit < 1:
+            return
+        if item not in self._texts:
+            key = -zlib.crc32(item.encode())
+            if len(self._texts) == self._limit:
+                if (key, item) <= self._largest[0]:
+                    return
+                _, dropped = heapq.heapreplace(self._largest, (key, item))
+                del self._texts[dropped]
+            else:
+                heapq.heappush(self._largest, (key, item))
+            self._texts[item] = {}
+        self._texts[item][sample] = text
+
+    def classified(self, judge: Judge) -> dict[tuple[str, int], str]:
+        """The kinds that each kept answer shows, joined by +."""
+        return {
+            (item, sample): "+".join(sorted(judge(text)))
+            for item, samples in self._texts.items()
+            for sample, text in samples.items()
+        }

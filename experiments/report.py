@@ -25,7 +25,7 @@ from experiments.methods import methods
 from experiments.outcomes import Source, make_source, source, table
 from experiments.tables import to_html, to_latex
 from experiments.transfer import Settings
-from experiments.versions import software
+from experiments.versions import by_use, mixed_code, software
 from manager.atomic import write_json, write_text
 from manager.job import Kind
 from manager.store import Store
@@ -53,13 +53,16 @@ class ReportResult:
 
 def main(run: Run) -> dict[str, Any]:
     """Entry of a report job: the evaluations it needs, judged by its study."""
-    store = Store(run.path.parent.parent)
     from experiments.terminal import terminal_text  # it shows this module's result
 
+    store = Store(run.path.parent.parent)
     config = run.config
-    needed = [(entry["stage"], run.need(index).job()) for entry in config["inputs"] for index in entry["needs"]]
-    none: Mapping[str, Any] = {}
-    found = [(stage, none, job) for stage, job in needed if job.kind == Kind.EVALUATE]
+    found = [
+        (entry["stage"], labels, job)
+        for entry in config["inputs"]
+        for index, labels in zip(entry["needs"], _labels(entry), strict=True)
+        if (job := run.need(index).job()).kind == Kind.EVALUATE
+    ]
     made = make_source(store, "", config.get("study"), found, config.get("settings") or {})
     folder = run.path / "artifacts" / "report"
     result = write(made, folder)
@@ -70,6 +73,12 @@ def main(run: Run) -> dict[str, Any]:
         "findings": list(result.findings),
         "summary": terminal_text(result),
     }
+
+
+def _labels(entry: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The matrix values of every job of an input; none where the config does not hold them."""
+    labels: Sequence[Mapping[str, Any]] = entry.get("labels") or [{} for _ in entry["needs"]]
+    return labels
 
 
 def build(store: Store, sweep_name: str, out_dir: Path) -> ReportResult:
@@ -170,7 +179,7 @@ def _page(
             to_html(analysis.tables["data"], [str(c) for c in analysis.tables["data"] if c != "condition"]),
         ),
         _section("Methods", "".join(f"<p>{html.escape(p)}</p>" for p in methods(analysis.study, analysis.settings))),
-        _section("Software", to_html(versions, list(versions.columns))),
+        _section("Software", _software(versions)),
     ]
     if made.text:
         body.append(
@@ -188,6 +197,12 @@ def _page(
         facts=_facts(analysis),
         body="\n".join(body),
     )
+
+
+def _software(versions: pd.DataFrame) -> str:
+    wide, mixed = by_use(versions), mixed_code(versions)
+    notice = f'<p class="notice">{html.escape(mixed)}.</p>' if mixed else ""
+    return notice + to_html(wide, [str(c) for c in wide.columns])
 
 
 def _section(title: str, content: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,9 +134,24 @@ def data(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         rows.append(dict(zip(keys, key, strict=True)) | {
             "n_items": part["item"].nunique(), "samples_per_item": float(per_item.median()),
             "n_models": part["model"].nunique(), "n_samples": len(part),
+            "source": data_source(str(part["condition"].iloc[0])),
             "engine": ", ".join(sorted(set(part["engine"].astype(str)))),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+PROCEDURAL = "procedural"
+
+
+def data_source(condition: str) -> str | None:
+    """Where a benchmark's items come from: the hub's id and revision, or made by a program."""
+    source = json.loads(condition).get("data")
+    if source is None:
+        return None
+    if not source:
+        return PROCEDURAL
+    named = str(source.get("hub") or source.get("folder") or "a folder")
+    return f"{named}@{source['revision']}" if source.get("revision") else named
 
 
 def missing(evaluations: Sequence[Evaluation]) -> pd.DataFrame:

@@ -34,6 +34,26 @@ def software(source: Source) -> pd.DataFrame:
     )
 
 
+def by_use(versions: pd.DataFrame) -> pd.DataFrame:
+    """One row a package, one column a kind of job: for reading."""
+    wide = versions.pivot(index="software", columns="used by", values="version").reset_index()
+    wide.columns.name = None
+    return wide
+
+
+def mixed_code(versions: pd.DataFrame) -> str | None:
+    """Told where jobs of one kind ran under several versions of the code, or with changes not committed."""
+    code = versions[versions["software"] == "code"]
+    parts = []
+    for record in code.to_dict("records"):
+        names = str(record["version"]).split(", ")
+        if len(names) > 1:
+            parts.append(f"{record['used by']} jobs ran under {len(names)} versions of the code")
+        if any(name.endswith("-dirty") for name in names):
+            parts.append(f"{record['used by']} jobs ran with uncommitted changes")
+    return "; ".join(parts) or None
+
+
 def _versions(environment: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """(name, version) of what can change a result."""
     packages = environment.get("packages") or {}

@@ -19,6 +19,11 @@ from manager.liveness import identify
 from manager.observe import attempt_alive
 from manager.store import Attempt, RunDirectory
 
+# Held by an attempt while it runs and given up at its end, so that a full disk still takes the record of why it
+# ended. Random bytes: a file system that compresses would keep nothing of zeros.
+RESERVE = "reserve"
+RESERVE_BYTES = 32 * 1024
+
 
 @dataclass(frozen=True)
 class Claimed:
@@ -44,6 +49,8 @@ def claim(run: RunDirectory, record: Mapping[str, Any]) -> Claimed | Refused:
         number = last.number + 1 if last else 1
         path = _take_place(run, number, record)
         if path is not None:
+            if last is not None:
+                release_reserve(last.path)  # of an attempt that was killed
             return Claimed(number, path)
 
 
@@ -75,6 +82,7 @@ def _take_place(run: RunDirectory, number: int, record: Mapping[str, Any]) -> Pa
             {"number": number, "started": time.time(), **identify(os.getpid()), **record},
             durable=True,
         )
+        (draft / RESERVE).write_bytes(os.urandom(RESERVE_BYTES))
         os.rename(draft, place)  # fails if the place is a directory with anything in it
     except OSError:
         if place.exists():
@@ -84,6 +92,11 @@ def _take_place(run: RunDirectory, number: int, record: Mapping[str, Any]) -> Pa
         if draft.exists():
             shutil.rmtree(draft)
     return place
+
+
+def release_reserve(attempt: Path) -> None:
+    """Give the attempt's reserve of disk space back; called when it is about to write how it ended."""
+    (attempt / RESERVE).unlink(missing_ok=True)
 
 
 def is_newest(run: RunDirectory, number: int) -> bool:

@@ -29,6 +29,10 @@ class Cost:
     limited_jobs: int = 0  # bounded by their time limit
     unlimited_jobs: int = 0  # GPU jobs about which nothing is known
 
+    @property
+    def _free(self) -> int:
+        return self.jobs - self.measured_jobs - self.limited_jobs - self.unlimited_jobs
+
     def to_json(self) -> dict[str, Any]:
         return {
             "p50": self.p50_gpu_hours,
@@ -42,6 +46,8 @@ class Cost:
     def text(self) -> str:
         if not self.jobs:
             return "0 GPU-hours"
+        if self.jobs == self._free:
+            return "0 GPU-hours: no job asks for a GPU"
         parts = []
         if self.measured_jobs:
             parts.append(f"{self.measured_jobs} jobs by finished ones of the same shape")
@@ -49,9 +55,8 @@ class Cost:
             parts.append(f"{self.limited_jobs} by their time limits")
         if self.unlimited_jobs:
             parts.append(f"{self.unlimited_jobs} GPU jobs have no time_min and are not counted")
-        free = self.jobs - self.measured_jobs - self.limited_jobs - self.unlimited_jobs
-        if free:
-            parts.append(f"{free} need no GPU")
+        if self._free:
+            parts.append(f"{self._free} need no GPU")
         if self.measured_jobs:
             amount = f"{self.p50_gpu_hours:,.1f} GPU-hours, at most {self.p90_gpu_hours:,.1f} in nine of ten cases"
         else:
@@ -59,20 +64,26 @@ class Cost:
         return f"{amount} ({', '.join(parts)})"
 
 
+def base_job(job: Job, jobs: Mapping[str, Job]) -> Job | None:
+    """The first of the jobs whose models this one goes back to; None where one of them is not known."""
+    seen: Job | None = job
+    for _ in range(len(jobs) + 1):
+        model = seen.config.get("model") if seen else None
+        if seen is None or not isinstance(model, Mapping):
+            return None
+        if "need" not in model:
+            return seen
+        seen = jobs.get(seen.needs[model["need"]])
+    return None
+
+
 def base_model(job: Job, jobs: Mapping[str, Job]) -> str:
     """The model that a job starts from, followed through the jobs that made it: size decides the cost."""
-    seen = job
-    for _ in range(len(jobs) + 1):
-        model = seen.config.get("model")
-        if not isinstance(model, Mapping):
-            return ""
-        if "need" not in model:
-            return str(model.get("name") or model.get("hub") or model.get("path") or "")
-        parent = jobs.get(seen.needs[model["need"]])
-        if parent is None:
-            return ""
-        seen = parent
-    return ""
+    first = base_job(job, jobs)
+    if first is None:
+        return ""
+    model = first.config["model"]
+    return str(model.get("name") or model.get("hub") or model.get("path") or "")
 
 
 def shape(job: Job, jobs: Mapping[str, Job]) -> str:

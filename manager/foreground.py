@@ -26,6 +26,7 @@ STOP_GRACE_S = 180.0
 RESTARTS = 5
 
 Tell = Callable[[dict[str, State]], None]
+TellStopping = Callable[[int], None]  # the number of jobs that save now
 
 
 @dataclass
@@ -52,11 +53,19 @@ class _StopRequest:
 class ForegroundSweep:
     """One sweep, from its first job to the last that can run."""
 
-    def __init__(self, store: Store, sweep: Sweep, backend: LocalBackend, tell: Tell) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sweep: Sweep,
+        backend: LocalBackend,
+        tell: Tell,
+        tell_stopping: TellStopping = lambda jobs: None,
+    ) -> None:
         self._store = store
         self._sweep = sweep
         self._backend = backend
         self._tell = tell
+        self._tell_stopping = tell_stopping
         self._facts: dict[str, JobFacts] = {}
         self._started: Counter[str] = Counter()
         self._stop = _StopRequest()
@@ -72,8 +81,13 @@ class ForegroundSweep:
                 if not self._unfinished(known):
                     return Ended(known, started=self._started.total())
                 self._stop.event.wait(TICK_S)
+            self._tell_stopping(len(self._backend.running()))
             self._shut_down()
             return Ended(self._look(), stopped=True, started=self._started.total())
+        except OSError:
+            # The disk takes nothing more: the jobs stop in order, and the caller tells the user.
+            self._shut_down(look=False)
+            raise
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -107,12 +121,13 @@ class ForegroundSweep:
                 self._started[entry.job.id] += 1
                 self._backend.submit([entry], {})
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, *, look: bool = True) -> None:
         """Ask every job to save and stop; after the grace, or a second Ctrl-C, end it."""
         self._backend.cancel(self._backend.running())
         deadline = time.monotonic() + STOP_GRACE_S
         while self._backend.running() and self._stop.count < 2 and time.monotonic() < deadline:
-            self._look()
+            if look:
+                self._look()
             time.sleep(TICK_S)
         self._backend.kill()
         while self._backend.running():

@@ -125,12 +125,13 @@ def actions(sweep: Sweep, facts: Mapping[str, JobFacts]) -> list[Action]:
 def _action(entry: SweepJob, state: State, facts: JobFacts, resumable: bool) -> Action:
     match state:
         case State.DONE:
-            return Action(entry, Act.SKIP, state, "done; the same config and parents as before")
+            return Action(entry, Act.SKIP, state, "done before: the same config and the same parents")
         case State.RUNNING | State.QUEUED:
             return Action(entry, Act.WAIT, state, f"already {state}")
         case State.READY | State.WAITING | State.INTERRUPTED:
             if resumable:
-                return Action(entry, Act.RESUME, state, facts.message or "an earlier attempt stopped")
+                ended = f": {facts.message}" if facts.message else ""
+                return Action(entry, Act.RESUME, state, f"goes on from what is saved; it stopped before{ended}")
             return Action(entry, Act.SUBMIT, state, "no result yet")
         case State.FAILED:
             why = facts.message or facts.cause or "ended without a word"

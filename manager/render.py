@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -71,39 +72,55 @@ def stages(value: SweepStatus) -> Table:
     return table
 
 
-def running(rows: Sequence[RunningRow], most: int = 12) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("running", "", "step", "left", "values"):
-        table.add_column(name, header_style="cyan", no_wrap=name != "values")
-    for row in rows[:most]:
-        step = "starting" if row.step is None else f"{row.step}/{row.total or '?'} {row.unit}"
-        bar = ProgressBar(row.total, row.step or 0, width=14) if row.total else Text("")
+def running(rows: Sequence[RunningRow], most: int = 12) -> Text:
+    """Two lines a job, so that 80 columns are enough: its title; its bar, step, time left and values."""
+    text = Text("running", style="cyan", no_wrap=True, overflow="ellipsis")
+    steps = ["starting" if row.step is None else f"{row.step}/{row.total or '?'} {row.unit}" for row in rows]
+    width = max(map(len, steps[:most]), default=0)
+    for row, step in zip(rows[:most], steps, strict=False):
         title = row.title + (f" (attempt {row.attempt})" if row.attempt > 1 else "")
-        table.add_row(title, bar, step, duration(row.eta_s), values_text(row.values))
+        text.append(f"\n  {title}\n    ", style="default")
+        text.append_text(_bar(row.step or 0, row.total))
+        left = "" if row.eta_s is None else f"{duration(row.eta_s)} left"
+        text.append(f"  {step:<{width}}  {left:<12}  {values_text(row.values)}".rstrip(), style="default")
     if len(rows) > most:
-        table.add_row(f"… and {len(rows) - most} more")
-    return table
+        text.append(f"\n  … and {len(rows) - most} more", style="default")
+    return text
+
+
+def _bar(step: int, total: int | None, width: int = 10) -> Text:
+    full = min(width, width * step // total) if total else 0
+    return Text.assemble(("━" * full, "cyan"), ("─" * (width - full), "bright_black"))
 
 
 def values_text(values: Mapping[str, Any]) -> str:
-    return "  ".join(
-        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
-    )
+    """The reward first: what a person looks for."""
+    keys = sorted(values, key=lambda key: (not key.startswith("reward"), key.startswith("tokens")))
+    return "  ".join(f"{key} {amount(values[key])}" for key in keys)
 
 
-def problems(value: SweepStatus, most: int = 20) -> Table:
-    """One line a job while they fit a screen, one line a stage and cause beyond."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def amount(value: Any) -> str:
+    """A number as people read it: 0.275, 5e-07, 812, 15.5k, 11M."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / (size if unit != 'k' else 1e3):.3g}{unit}"
+    return f"{value:.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.3g}"
+
+
+def problems(value: SweepStatus, most: int = 20) -> RenderableType:
+    """A job and its cause on lines of their own while they fit a screen, one line a stage and cause beyond."""
     if len(value.problems) > most:
-        return _grouped_problems(table, value)
-    table.add_column("job", header_style="red", no_wrap=True)
-    table.add_column("stage")
-    table.add_column("attempts", justify="right")
-    table.add_column("cause")
-    table.add_column("message", overflow="fold")
+        return _grouped_problems(Table(box=None, pad_edge=False, padding=(0, 2, 0, 0)), value)
+    parts: list[RenderableType] = []
     for row in value.problems:
-        table.add_row(row.id, row.title, str(row.attempts), row.cause, row.message)
-    return table
+        tries = f"{row.attempts} attempt{'s' if row.attempts != 1 else ''}"
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(row.state.value, style=STYLE[row.state]).append(f"  {row.id}  {row.title}")
+        told = Text.assemble((row.cause, "bold"), f" ({tries}): {row.message}")
+        parts += [line, Padding(told, (0, 0, 0, 4))]
+    return Group(*parts)
 
 
 def _grouped_problems(table: Table, value: SweepStatus) -> Table:
@@ -117,20 +134,38 @@ def _grouped_problems(table: Table, value: SweepStatus) -> Table:
     return table
 
 
+# Reasons that are the same for every job with this action: the summary below the list tells them once.
+_GENERAL = (Act.SKIP, Act.SUBMIT)
+
+
 def plan(actions: Sequence[Action], most: int = 60) -> RenderableType:
     """One line a job while they fit a screen or two, one line a stage and action beyond."""
+    return _job_lines(actions) if len(actions) <= most else _stage_lines(actions)
+
+
+def _job_lines(actions: Sequence[Action]) -> RenderableType:
+    """Never wrapped in the middle: a job's id, action and title; what is particular about it below."""
+    parts: list[RenderableType] = []
+    for action in actions:
+        line = Text(f"{action.entry.job.id}  ", no_wrap=True, overflow="ellipsis")
+        line.append_text(_act_text(action.act)).append(" " * (8 - len(action.act))).append(action.entry.title)
+        parts.append(line)
+        if action.act not in _GENERAL:
+            parts.append(Padding(Text(action.why, style="dim"), (0, 0, 0, 26)))
+    return Group(*parts)
+
+
+def _stage_lines(actions: Sequence[Action], most: int = 40) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    if len(actions) <= most:
-        for name in ("job", "stage", "action", "why"):
-            table.add_column(name)
-        for action in actions:
-            table.add_row(action.entry.job.id, action.entry.title, _act_text(action.act), action.why)
-        return table
     for name in ("stage", "action", "jobs", "why"):
-        table.add_column(name)
-    groups = Counter((action.entry.stage, action.act, action.why) for action in actions)
-    for (stage, act, why), number in groups.items():
+        table.add_column(name, justify="right" if name == "jobs" else "left")
+    groups = Counter(
+        (action.entry.stage, action.act, "" if action.act in _GENERAL else action.why) for action in actions
+    )
+    for (stage, act, why), number in groups.most_common(most) if len(groups) > most else groups.items():
         table.add_row(stage, _act_text(act), str(number), why)
+    if len(groups) > most:
+        table.add_row(f"… and {len(groups) - most} more", "", "", "")
     return table
 
 

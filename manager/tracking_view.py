@@ -18,7 +18,8 @@ PASS = "/pass_at_1"
 
 def view_link(experiment_id: str) -> str:
     """Where the view is, under any server's address."""
-    return f"#/experiments/{experiment_id}/runs?compareRunsMode=CHART&viewStateShareKey={VIEW_KEY}"
+    mode = "workflowType=machine_learning&compareRunsMode=CHART"
+    return f"#/experiments/{experiment_id}/runs?{mode}&viewStateShareKey={VIEW_KEY}"
 
 
 def study_view(sweep: Sweep, metrics: Sequence[str]) -> str | None:

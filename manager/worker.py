@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from manager.atomic import read_json, write_json
-from manager.claim import Claimed, Refused, claim, is_newest
+from manager.claim import Claimed, Refused, claim, is_newest, release_reserve
 from manager.diagnose import diagnose
 from manager.drain_process import beside_job
 from manager.environment import job_environment, record_environment
@@ -185,12 +185,19 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
     except UserError as error:
         return _end("failed", "configuration", str(error)), {}
     except Exception as error:  # noqa: BLE001  (recorded with its traceback, and the job fails)
-        traceback.print_exc()
-        sys.stderr.flush()
+        trace = traceback.format_exc()
+        _print_error(trace)
         if run.stop_requested:
             # A group that is being ended fails in many ways; the cause is the request.
             return _end("interrupted", run.stop_reason, f"while stopping: {error}", retryable=True), {}
-        return _failure(error, traceback.format_exc()), {}
+        return _failure(error, trace), {}
+
+
+def _print_error(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        return  # the log lies on the disk that is full; the record of the attempt has room kept for it
 
 
 def _failure(error: Exception, trace: str) -> dict[str, Any]:
@@ -218,6 +225,7 @@ def _finish(run: Run, end: dict[str, Any], result: Mapping[str, Any]) -> None:
         if end["outcome"] == "failed":
             write_json(run.attempt_dir / f"rank-{run.rank}.failed.json", end)
         return
+    release_reserve(run.attempt_dir)
     run.close()
     number = int(run.attempt_dir.name)
     if not is_newest(run.directory, number):

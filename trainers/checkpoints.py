@@ -149,19 +149,3 @@ def prune(folder: Path, keep: int = KEEP) -> None:
 def newest_complete(folder: Path) -> Path | None:
     """The newest marked state, without reading its files."""
     return next((path for _, path in states(folder) if is_complete(path)), None)
-
-
-def world_size_problem(folder: Path, world_size: int, *, sharded: bool) -> str | None:
-    """Why the newest state cannot be resumed by so many processes; None if it can. Reads one small file.
-
-    ZeRO shares the optimiser's state out over the processes that saved it. Other states are whole.
-    """
-    path = newest_complete(folder)
-    recorded = read_json(path / MARKER) if path else None
-    if recorded is None or not sharded or recorded.get("world_size", world_size) == world_size:
-        return None
-    saved = recorded["world_size"]
-    return (
-        f"{path} was saved by {saved} processes and cannot be resumed by {world_size}: ZeRO's optimiser state is "
-        f"shared out over them; give the stage {saved} GPUs again (resources), or remove {folder} to start it anew"
-    )

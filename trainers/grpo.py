@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import adapters, batch, data, distributed, libraries, prepare, rewards, scoring, settings
+from trainers import adapters, batch, data, distributed, libraries, prepare, rewards, scoring, settings, universal
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -39,6 +39,7 @@ def main(run: Run) -> dict[str, Any]:
     rows = _prompts(run, tokenizer, f"{path}@{revision}")
     scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}))
+    zero = universal.adapt(run, zero, states_folder(run))
     args = config_class(kind)(deepspeed=zero, **arguments)
     callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
     trainer = trainer_class(kind, dynamic_sampling=dynamic)(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import adapters, batch, data, distributed, libraries, settings
+from trainers import adapters, batch, data, distributed, libraries, settings, universal
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -33,6 +33,7 @@ def main(run: Run) -> dict[str, Any]:
     class Trainer(RunTrainer, SFTTrainer):  # type: ignore[misc]
         pass
 
+    zero = universal.adapt(run, zero, states_folder(run))
     args = SFTConfig(deepspeed=zero, dataset_kwargs={"skip_prepare_dataset": True}, **arguments)
     model, tokenizer = _model(run)
     rows = data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config))

@@ -36,7 +36,13 @@ CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; unset it takes nearly all memory
     "TORCHDYNAMO_DISABLE": "1",  # no compiler is needed
 }
-CPU_OPTIONS = {"distributed_executor_backend": "uni", "enforce_eager": True, "dtype": "float32"}
+CPU_OPTIONS = {
+    "distributed_executor_backend": "uni",
+    "enforce_eager": True,
+    "dtype": "float32",
+    # With seeds, a prompt that is prefilled in parts ends the engine: CPU generators cannot be set back.
+    "enable_chunked_prefill": False,
+}
 GPU_ENVIRONMENT = {
     # Children that are started afresh carry the guard's mark in their environment; forked ones would not.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",

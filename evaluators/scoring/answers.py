@@ -17,8 +17,9 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
 _HASHES = re.compile(r"^\s*####\s*(\S.*?)\s*$", re.MULTILINE)
 _PHRASE = re.compile(
     r"(?:\b(?:final|correct|best|right|my|the|so|overall)\s+)*"
-    r"\b(?:answer|conclusion|choice|option|classification|label|prediction)\b[*_`\"']*"
+    r"\b(?:answer|conclusion|choice|option|letter|classification|label|prediction)\b[*_`\"']*"
     r"(?:\s+(?:to|of|for)\s+(?:this|the|your)\s+[\w\s]{1,40}?)?"
+    r"(?:,\s*(?:then|therefore|thus|hence)\s*,)?"
     r"(?:\s*[:：]|\s+(?:is|are|should\s+be|would\s+be|must\s+be|=)\b\s*:?|\s*=)",
     re.IGNORECASE,
 )

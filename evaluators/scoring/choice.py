@@ -15,12 +15,8 @@ from evaluators.scoring import answers
 
 _TAIL = 20_000
 # What may follow the letter A where it is a choice and not an article.
-_AFTER_A = (
-    r"(?=\s*(?:$|[\n.,;:!?)\]}*_\"'—–(]|-\s|(?:because|since|as|is|was|due|for|given|and|but|based|per)\b))"
-)
-_CORRECT = (
-    r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:clearly\s+|definitely\s+|thus\s+|also\s+|likely\s+)*)"
-)
+_AFTER_A = r"(?=\s*(?:$|[\n.,;:!?)\]}*_\"'—–(]|-\s|(?:because|since|as|is|was|due|for|given|and|but|based|per)\b))"
+_CORRECT = r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:clearly\s+|definitely\s+|thus\s+|also\s+|likely\s+)*)"
 _GOOD = r"(?:the\s+|a\s+|most\s+|probably\s+|likely\s+)*(?:correct|right|best|appropriate|true|answer|likely)"
 _REJECTED_AFTER = re.compile(
     r"[\s*_)\]\"':–—-]*(?:is|was|are|would\s+be|seems|can|could|cannot|does|doesn't|isn't|did|has|might|may)?\s*"
@@ -76,6 +72,8 @@ def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True)
     stripped = text.strip()
     lines = [line.strip() for line in stripped.splitlines() if line.strip()]
     for how, line in (("last line", lines[-1]), ("first line", lines[0])) if lines else ():
+        if (alone := line.strip("().:[]*# ").upper()) in options:
+            return alone, how
         if (match := _leading(letters).match(line)) and not _REJECTED_AFTER.match(line[match.end() :]):
             return _named(match), how
     if letter := _option_text(stripped, options, whole=len(stripped) <= 300):
@@ -116,10 +114,10 @@ def _statements(text: str) -> list[tuple[str, str]]:
 
 
 def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
-    statement = _bare(statement)
+    statement = _ADVERBS.sub("", _bare(statement))
     if re.match(r"(?:not|n't|neither)\b", statement, re.IGNORECASE):
-        return None
-    if (alone := statement.strip("().: ")) in options:  # before the texts: an option's text may be a letter
+        return _instead(statement, options)
+    if (alone := statement.strip("().:[]{} ").upper()) in options:  # before the texts: an option's text may be a letter
         return alone
     if letter := _option_text(statement, options, whole=True):
         return letter
@@ -130,6 +128,18 @@ def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
         return letter
     marked = {_named(found) for found in _marked("".join(options)).finditer(statement)}
     return marked.pop() if len(marked) == 1 else None
+
+
+_ADVERBS = re.compile(
+    r"^(?:(?:therefore|thus|then|hence|clearly|most\s+likely|likely|probably|definitely|simply)\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+
+
+def _instead(statement: str, options: Mapping[str, str]) -> str | None:
+    """`not B but C` chooses C."""
+    match = re.search(rf"\bbut\s+(?:rather\s+)?(?:option\s+)?[*(]*([{''.join(options)}])\b", statement)
+    return match.group(1) if match else None
 
 
 def _option_text(text: str, options: Mapping[str, str], *, whole: bool) -> str | None:
@@ -182,7 +192,7 @@ def _leading(letters: str) -> re.Pattern[str]:
     """A letter that opens a statement: `B`, `(B)`, `B. Because`, `**B)** text`, `Option B`."""
     others = letters.replace("A", "")
     return re.compile(
-        r"[\s*_`\"'(\[{\\]*(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|answer|letter)\s*:?\s*)?"
+        r"[\s*_`\"'(\[{\\#]*(?i:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|answer|letter)\s*[:–-]?\s*)?"
         rf"[*_`\"'(\[{{\\]*(?:(?P<a>A){_AFTER_A}|(?P<other>[{others or letters}])(?![\w'’]))",
     )
 
@@ -195,6 +205,8 @@ def _asserted(letters: str) -> re.Pattern[str]:
         rf"(?:\([^()\n]{{0,120}}\)\s*)?(?=(?:[:,\-–—][^.\n]{{0,120}}?)?\s*{_CORRECT}{_GOOD}\b)"
         r"|\b(?:choose|chose|choosing|select|selecting|pick|picking|go\s+with|going\s+with|opt\s+for|settle\s+on)\s+"
         rf"(?:the\s+)?(?:[Oo]ption\s+|[Cc]hoice\s+|[Aa]nswer\s+)?[*(\[\"']*(?P<object>[{letters}])\b(?!\s+[a-z]{{2,}}ing)"
+        rf"|\b(?P<fits>[{letters}])\s+best\s+(?:explains|fits|describes|matches|answers|accounts)\b"
+        rf"|\b(?:must|has\s+to|should)\s+be\s+(?:[Oo]ption\s+)?[*(]*(?P<must>[{letters}])\b(?=[*)]*\s*(?:[.,;]|$))"
     )
 
 
@@ -240,9 +252,7 @@ _REASONS = ("because", "since", "as ", "due to", "based on", "given")
 def _mentions(text: str, labels: Sequence[str]) -> list[str]:
     """Labels named in `text` and not negated, each as its longest form (`irrelevant` is not `relevant`)."""
     ordered = sorted(labels, key=len, reverse=True)
-    pattern = re.compile(
-        "|".join(rf"(?<![\w-])(?:{_flexible(label)})(?![\w-])" for label in ordered), re.IGNORECASE
-    )
+    pattern = re.compile("|".join(rf"(?<![\w-])(?:{_flexible(label)})(?![\w-])" for label in ordered), re.IGNORECASE)
     found = []
     for match in pattern.finditer(text):
         if _REJECTED_BEFORE.search(text[max(0, match.start() - 60) : match.start()]):

@@ -78,11 +78,7 @@ def no_code(completion: str, *, truncated: bool) -> Score:
     """The score of an answer without code."""
     if truncated:
         return Score(0.0, Outcome.TRUNCATED, why="cut off at the token limit before a code block ended")
-    why = (
-        "thinking was never closed"
-        if "<think>" in completion and "</think>" not in completion
-        else "no code block"
-    )
+    why = "thinking was never closed" if "<think>" in completion and "</think>" not in completion else "no code block"
     return Score(0.0, Outcome.NO_ANSWER, why=why)
 
 

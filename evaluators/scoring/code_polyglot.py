@@ -180,9 +180,7 @@ _JAVA_TYPES = {
         "public interface AfterTestExecutionCallback "
         "{ void afterTestExecution(ExtensionContext context) throws Exception; }"
     ),
-    "org/assertj/core/api/AssertionsForClassTypes": (
-        "public class AssertionsForClassTypes extends Assertions {}"
-    ),
+    "org/assertj/core/api/AssertionsForClassTypes": ("public class AssertionsForClassTypes extends Assertions {}"),
 }
 
 
@@ -267,9 +265,7 @@ def unit_test_methods(tests: str) -> dict[str, tuple[str, ...]]:
     for node in ast.parse(tests).body:
         if isinstance(node, ast.ClassDef) and any("TestCase" in ast.unparse(base) for base in node.bases):
             names = [
-                part.name
-                for part in node.body
-                if isinstance(part, ast.FunctionDef) and part.name.startswith("test")
+                part.name for part in node.body if isinstance(part, ast.FunctionDef) and part.name.startswith("test")
             ]
             found[node.name] = tuple(dict.fromkeys(names))
     return found

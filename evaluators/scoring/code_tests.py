@@ -120,6 +120,4 @@ def judge_calls(
     from evaluators import sandbox
 
     limits = sandbox.Limits(cpu_s=wall_s, wall_s=wall_s)
-    return sandbox.shared().run(
-        sandbox.Calls(solution, tuple(tests), tuple(names), setup=setup, limits=limits)
-    )
+    return sandbox.shared().run(sandbox.Calls(solution, tuple(tests), tuple(names), setup=setup, limits=limits))

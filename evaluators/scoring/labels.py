@@ -29,9 +29,7 @@ def balanced_accuracy_by_task(
     by_task: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
     for task, gold, answer in records:
         by_task[task].append((gold, answer))
-    figures = {
-        task: value for task, pairs in by_task.items() if (value := balanced_accuracy(pairs)) is not None
-    }
+    figures = {task: value for task, pairs in by_task.items() if (value := balanced_accuracy(pairs)) is not None}
     return figures, (sum(figures.values()) / len(figures) if figures else None)
 
 

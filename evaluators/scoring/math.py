@@ -75,6 +75,8 @@ def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:
     if found is not None:
         if found.how == "phrase":
             return _from_phrase(found.text), "phrase"
+        if found.how == "boxed" and (rests := answers.phrases(unwrap(found.text))):
+            return _from_phrase(rests[-1]), "boxed"  # \\boxed{\\text{The answer is } 18}
         return found.text, found.how
     if truncated:
         return None  # a number in the middle of a calculation is no answer
@@ -106,9 +108,7 @@ def _from_phrase(rest: str) -> str:
         return sentence
     if "=" in sentence:
         return sentence.rsplit("=", 1)[1]
-    if re.fullmatch(r"(?:\s*[A-Za-z']{2,}\s+)*.{0,3}[-\d].*", sentence) and re.match(
-        r"[A-Za-z']{2,}\s", sentence
-    ):
+    if re.fullmatch(r"(?:\s*[A-Za-z']{2,}\s+)*.{0,3}[-\d].*", sentence) and re.match(r"[A-Za-z']{2,}\s", sentence):
         return last_number(sentence) or sentence
     return sentence
 

@@ -35,9 +35,7 @@ def main() -> None:
     @lru_cache(maxsize=4096)
     def parsed(text: str) -> list[Any]:
         # No time limits of math-verify's own: they use SIGALRM, which sympy can swallow.
-        found: list[Any] = parse(
-            f"$\\boxed{{{text}}}$", [latex], parsing_timeout=None, fallback_mode="no_fallback"
-        )
+        found: list[Any] = parse(f"$\\boxed{{{text}}}$", [latex], parsing_timeout=None, fallback_mode="no_fallback")
         if not found:
             found = parse(text, [plain], parsing_timeout=None, fallback_mode="no_fallback")
         return found

@@ -21,9 +21,7 @@ class Plain:
 
 # Not the second half of `\\`, which ends a row of a matrix.
 _SPACES = re.compile(r"(?<!\\)\\[,;:!> ]|~|\\quad|\\qquad|[\u00a0\u2009\u202f]")
-_WRAPPERS = re.compile(
-    r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|operatorname|mathit|bf|rm)\s*\{([^{}]*)\}"
-)
+_WRAPPERS = re.compile(r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|operatorname|mathit|bf|rm)\s*\{([^{}]*)\}")
 _DELIMITERS = re.compile(r"^(?:\$\$?|\\\(|\\\[)|(?:\$\$?|\\\)|\\\])$")
 _INTEGER = r"\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+"
 _NUMBER = re.compile(
@@ -40,9 +38,7 @@ _PERCENT = re.compile(r"\s*(?:\\?%|per\s?cent(?:age)?(?:\s+points?)?\b)", re.IGN
 _DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree\b)")
 _SHORT_UNITS = frozenset({"m", "g", "s", "h", "l", "L", "N", "J", "W", "V", "K", "C", "F", "A"})
 # After these words the number is not the whole answer.
-_NOT_UNITS = frozenset(
-    re.findall("[a-z]+", "or and not if than to plus minus times but either between is equals mod")
-)
+_NOT_UNITS = frozenset(re.findall("[a-z]+", "or and not if than to plus minus times but either between is equals mod"))
 _UNIT = re.compile(r"\s*(?:[A-Za-zµ]+\.?)(?:\s*\^\s*\{?[-+]?\d\}?|[²³])?|\s*/\s*[A-Za-z]+(?:\^\{?\d\}?)?")
 
 
@@ -111,9 +107,7 @@ def _value(body: str) -> tuple[Fraction | None, int, bool]:
     if match is None or not (match["whole"] or (match["decimals"] or ".") != "."):
         return None, 0, True
     decimals = match["decimals"] or ""
-    value = Fraction(
-        (re.sub(r"[ ,]", "", match["whole"] or "") or "0") + (decimals if decimals != "." else "")
-    )
+    value = Fraction((re.sub(r"[ ,]", "", match["whole"] or "") or "0") + (decimals if decimals != "." else ""))
     if power := match["power"] or match["exponent"]:
         value *= Fraction(10) ** int(power)
     return (-value if match["sign"] == "-" else value), match.end(), len(decimals) < 2
@@ -155,7 +149,7 @@ def _close(a: Plain, b: Plain) -> bool:
         return True
     if a.exact and b.exact:
         return False
-    tolerance = Fraction(5, 10**7) * min(1, max(abs(a.value), abs(b.value)))
+    tolerance = Fraction(5, 10**7) * min(Fraction(1), max(abs(a.value), abs(b.value)))
     return abs(a.value - b.value) <= tolerance
 
 

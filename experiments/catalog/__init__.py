@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from evaluators import benchmarks
 from experiments import study
 from manager.catalog import BenchmarkRow, Catalog
@@ -193,3 +195,9 @@ def _suite(name: str, node: Node, mistakes: Mistakes) -> tuple[str, ...]:
         return tuple(names)
     mistakes.add(node.place, name, "expected a list of names of benchmarks")
     return ()
+
+
+def architectures() -> dict[str, dict[str, Any]]:
+    """The sizes of base models by their catalogue name, as their config.json names them."""
+    rows: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "architectures.yaml").read_text(encoding="utf-8"))
+    return rows

@@ -10,7 +10,7 @@ import typer
 
 from manager.errors import UserError
 
-app = typer.Typer(help="Bring data onto this machine's disk; compute nodes have no network.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and check data; compute nodes have no network.", no_args_is_help=True)
 
 DataDir = Annotated[
     Path, typer.Option("--to", envvar="MANAGER_DATA_DIR", help="The data folder; $MANAGER_DATA_DIR if left out.")

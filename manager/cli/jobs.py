@@ -122,7 +122,7 @@ def retry(
     failed: Annotated[bool, typer.Option("--failed", help="Every failed job of the sweep.")] = False,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Forget checkpoints and samples too.")] = False,
 ) -> None:
-    """Let failed or cancelled jobs run again; the next `manager sweep` takes them up."""
+    """Let failed or cancelled jobs run again with the next `sweep`."""
     from manager.observe import all_facts
     from manager.plan import own_state
 
@@ -173,7 +173,7 @@ def _fits(entry: SweepJob, filters: Mapping[str, str]) -> bool:
 
 
 def why(a: JobId, b: JobId, store: StoreOption = DEFAULT_STORE, as_json: Json = False) -> None:
-    """Why two jobs are not the same job: the values in which they differ, through what they need."""
+    """The values in which two jobs differ, through what they need."""
     from manager.why import differences
 
     here = Store.open(store)

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.constrain import Constrain
 from rich.live import Live
 
 from manager import render
 from manager.cli.sweeps import next_step
 from manager.cluster.local import LocalBackend
 from manager.drain_process import draining, sweep_command
+from manager.forecast import refuse_above_budget
 from manager.foreground import ForegroundSweep
 from manager.job import State, Sweep
 from manager.lock import exclusive
@@ -34,6 +36,7 @@ def run_here(store: Store, sweep: Sweep, backend: LocalBackend) -> int:
         facts = all_facts(store, ids)
         todo = actions(sweep, facts)
         backend.check([each.entry for each in todo if each.act is not Act.SKIP])
+        refuse_above_budget(store, sweep, [each.entry for each in todo if each.act in (Act.SUBMIT, Act.RESUME)])
         for entry in sweep.jobs:
             store.add_job(entry.job)
         store.write_sweep(sweep, backend=backend.name)
@@ -46,14 +49,14 @@ def run_here(store: Store, sweep: Sweep, backend: LocalBackend) -> int:
             return 0
         console.print(f"sweep {sweep.name}: {len(todo)} jobs, {backend.slots} at a time, in {store.root}")
         with _tracking(store, sweep, console), Display(console, store, sweep) as display:
-            ended = ForegroundSweep(store, sweep, backend, display.update).run()
+            ended = ForegroundSweep(store, sweep, backend, display.update, display.stopping).run()
         value = collect(store, sweep, all_facts(store, ids))
         console.print(render.status(value))
         elapsed = render.duration(time.monotonic() - began)
         if ended.stopped:
             console.print(f"stopped after {elapsed}; nothing is lost: run the same command again to go on")
             return EXIT_STOPPED
-        console.print(f"{ended.started} executions in {elapsed}")
+        console.print(f"{ended.started} execution{'s' if ended.started != 1 else ''} in {elapsed}")
         if value.complete:
             _show_report(console, store, sweep)
             return 0
@@ -86,7 +89,14 @@ class Display:
             self._print_changes(known)
         elif time.monotonic() - self._drawn > REFRESH_S:
             self._drawn = time.monotonic()
-            self._live.update(render.status(self._status()), refresh=True)
+            # A few columns stay free: the terminal's own ^C after a full line would begin another one.
+            shown = Constrain(render.status(self._status()), self._console.width - 4)
+            self._live.update(shown, refresh=True)
+
+    def stopping(self, jobs: int) -> None:
+        """The user pressed Ctrl-C: say at once that it was understood."""
+        what = "no job runs" if not jobs else "one job saves" if jobs == 1 else f"{jobs} jobs save"
+        self._console.print(f"stopping: {what}, MLflow gets the rest; Ctrl-C again ends all at once")
 
     def _status(self) -> SweepStatus:
         return collect(self._store, self._sweep, all_facts(self._store, [e.job.id for e in self._sweep.jobs]))

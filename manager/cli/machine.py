@@ -13,7 +13,7 @@ from manager.errors import UserError
 
 
 def doctor(as_json: Json = False) -> None:
-    """What this machine has for which part of the work, and what to install for the rest."""
+    """What this machine has, and what to install for the rest."""
     from manager.doctor import examine
 
     findings = examine()
@@ -35,7 +35,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it the list is only shown.")] = False,
     results: Annotated[bool, typer.Option("--results", help="Finished jobs of this sweep too.")] = False,
 ) -> None:
-    """Free disk space: full training states of finished jobs and what was set aside. Results stay."""
+    """Free disk space; results stay. Shows a list; --yes deletes it."""
     from manager.clean import candidates, delete
 
     here, record = open_sweep(store, sweep)

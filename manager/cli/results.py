@@ -21,7 +21,7 @@ def report(
     store: StoreOption = DEFAULT_STORE,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default the sweep's own.")] = None,
 ) -> None:
-    """Build the report from what is finished now: HTML, figures and tables, and a summary here."""
+    """Build the report from what is finished now; its summary here."""
     from experiments.report import build
     from experiments.terminal import terminal
 
@@ -35,7 +35,7 @@ def ui(
     store: StoreOption = DEFAULT_STORE,
     port: Annotated[int | None, typer.Option(help="Port on this machine; a free one if left out.")] = None,
 ) -> None:
-    """Open MLflow's UI on a sweep's tracking store, on this machine only."""
+    """Open MLflow's UI on a sweep, on this machine only."""
     from manager.tracking import ui_command
 
     here, record = open_sweep(store, sweep)
@@ -59,7 +59,7 @@ def rebuild(
         bool, typer.Option("--mlflow", help="Recreate the tracking store from the run directories.")
     ] = False,
 ) -> None:
-    """Make again what can be derived from the run directories."""
+    """Make again what follows from the run directories."""
     from manager.tracking import rebuild as recreate
 
     here, record = open_sweep(store, sweep)

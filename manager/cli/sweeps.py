@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from manager import render
 from manager.cli.options import (
@@ -25,7 +28,16 @@ from manager.plan import Act, Action, actions
 from manager.status import SweepStatus, collect
 from manager.store import Store
 
+if TYPE_CHECKING:
+    from manager.forecast import Forecast
+
 ClusterOption = Annotated[str | None, typer.Option("--cluster", help="Name of a cluster in the site file, or `local`.")]
+
+
+BudgetOption = Annotated[
+    float | None,
+    typer.Option("--budget", metavar="GPU_HOURS", min=0.0, help="Start nothing above it: budget_gpu_hours."),
+]  # fmt: skip
 
 
 def plan(
@@ -34,33 +46,49 @@ def plan(
     store: StoreOption = DEFAULT_STORE,
     cluster: ClusterOption = None,
     scripts: Annotated[bool, typer.Option("--scripts", help="Show the exact scripts.")] = False,
+    budget: BudgetOption = None,
+    gpu_gb: Annotated[float, typer.Option("--gpu-gb", min=1, help="Memory of one GPU, to say what fits.")] = 80.0,
     as_json: Json = False,
 ) -> None:
-    """Show what a sweep would run, what is done already, and what it costs. Changes nothing."""
-    from manager.cost import Estimator
-    from manager.history import read_history
+    """Show what would run, what is done, and what it costs. Changes nothing."""
     from manager.observe import all_facts
 
-    sweep_ = load(file, overrides)
+    sweep_ = with_budget(load(file, overrides), budget)
     # A plan must not make the store; without one, nothing was run yet.
     here = Store(store.resolve())
     facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
     todo = actions(sweep_, facts)
-    estimator = Estimator({entry.job.id: entry.job for entry in sweep_.jobs}, read_history(here))
-    cost = estimator.total([action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)])
+    forecast = _forecast(here, sweep_, todo, gpu_gb)
     if as_json:
-        print_json({"name": sweep_.name, "gpu_hours": cost.to_json(), "jobs": [_action_json(each) for each in todo]})
+        print_json({"name": sweep_.name, **forecast.to_json(), "jobs": [_action_json(each) for each in todo]})
         return
     console = Console()
     console.print(render.plan(todo))
     console.print(_plan_summary(todo))
-    console.print(cost.text())
+    for line in forecast.lines():
+        indent = len(line) - len(line.lstrip())
+        console.print(Padding(Text(line.strip()), (0, 0, 0, indent), expand=False))
     if scripts:
         from manager.backends import choose
 
         backend = choose(here, sweep_, cluster, slots=None)
         for script in backend.scripts([each.entry for each in todo if each.act in (Act.SUBMIT, Act.RESUME)]):
             print(script)
+
+
+def with_budget(sweep: Sweep, gpu_hours: float | None) -> Sweep:
+    """The sweep with the bound of the command line in place of the file's."""
+    if gpu_hours is None:
+        return sweep
+    return replace(sweep, settings={**sweep.settings, "budget_gpu_hours": gpu_hours})
+
+
+def _forecast(store: Store, sweep: Sweep, todo: list[Action], gpu_gb: float) -> Forecast:
+    from experiments import catalog
+    from manager.forecast import forecast
+
+    entries = [action.entry for action in todo if action.act in (Act.SUBMIT, Act.RESUME)]
+    return forecast(store, sweep, entries, catalog.architectures(), gpu_gb)
 
 
 def _action_json(action: Action) -> dict[str, Any]:
@@ -75,6 +103,8 @@ def _plan_summary(todo: list[Action]) -> str:
     number = {act: sum(each.act is act for each in todo) for act in Act}
     parts = [f"{count} to {act.value}" for act, count in number.items() if count and act is not Act.SKIP]
     done = f"{number[Act.SKIP]} of {len(todo)} jobs are done"
+    if number[Act.SKIP]:
+        done += " (before, with the same config and the same parents: their results are used)"
     return f"\n{done}; {', '.join(parts)}" if parts else f"\n{done}; nothing to run"
 
 
@@ -84,6 +114,7 @@ def sweep(
     store: StoreOption = DEFAULT_STORE,
     cluster: ClusterOption = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at a time on this machine.")] = None,
+    budget: BudgetOption = None,
     canary: Annotated[
         bool | None,
         typer.Option(
@@ -93,7 +124,7 @@ def sweep(
     ] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
-    sweep_ = load(file, overrides)
+    sweep_ = with_budget(load(file, overrides), budget)
     raise typer.Exit(run_sweep(Store.open(store, create=True), sweep_, cluster, slots, canary))
 
 
@@ -122,7 +153,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh until all is done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """One screen about a sweep: stages, what runs and how far it is, what failed and why."""
+    """One screen about a sweep: what runs, how far, what failed, why."""
     here, record = open_sweep(store, sweep)
     if as_json:
         print_json(_collect(here, record).to_json())

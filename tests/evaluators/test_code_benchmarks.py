@@ -224,9 +224,7 @@ def test_livecodebench_uses_private_tests() -> None:
     benchmark: Any = get("livecodebench")
     tests = benchmark.tests(item)
     assert len(tests) > 1
-    public_only = "from sys import stdin\nt = stdin.read()\nprint({!r}.get(t.strip()))".format(
-        {tests[0].stdin.strip(): tests[0].expected}
-    )
+    public_only = f"from sys import stdin\nt = stdin.read()\nprint({({tests[0].stdin.strip(): tests[0].expected})!r}.get(t.strip()))"
     score = benchmark.score(item, f"```python\n{public_only}\n```")
     assert score.outcome is Outcome.WRONG
     assert "test 2" in score.why

@@ -107,6 +107,63 @@ RIGHT = [
     ("18", "<think>Perhaps \\boxed{17}? No.</think>The answer is \\boxed{18}."),
     ("18", "Perhaps it is 17.\n</think>\n\n\\boxed{18}"),
     ("18", "First I thought \\boxed{17}, but it is \\boxed{18}"),
+    ("1,-2", "\\boxed{x = 1 \\text{ or } x = -2}"),
+    ("3", "\\boxed{n=3}"),
+    ("\\frac{1}{2}", "\\boxed{\\frac{1}{2} \\text{ hours}}"),
+    ("18", "The answer is: **$18$**"),
+    ("18", "\\boxed{\\text{The answer is } 18}"),
+    ("1000000", "\\boxed{10^6}"),
+    ("1000000", "\\boxed{1\\,000\\,000}"),
+    ("0", "\\boxed{-0}"),
+    ("18", "So the final answer is\n$$\n\\boxed{18}\n$$"),
+    ("18", "The answer is 18 (since 9*2=18)."),
+    ("18", "The answer is approximately 18.0."),
+    ("18", "#### 18%"),
+    ("\\frac{\\pi}{2}", "\\boxed{\\dfrac{\\pi}{2} \\text{ radians}}"),
+    ("-2,1", "\\boxed{(-2, 1)}"),
+    ("18", "The answer is \\(18\\)."),
+    ("18", "The answer is $9 \\times 2 = 18$."),
+    ("18", "Therefore, the answer is 9*2 = $18."),
+    ("18", "**Final Answer**: The total is 18 eggs."),
+    ("540", "The answer is 3 * 180 = 540 meters."),
+    ("70000", "He made a profit of $70,000."),
+    ("3", "Answer: 3 bolts"),
+    ("20", "Total: 20 cups.\n\nAnswer: 20 cups of feed"),
+    ("1/2", "\\boxed{.5}"),
+    ("x=5", "\\boxed{x=5}"),
+    ("\\frac{3}{4}", "The answer is \\frac{3}{4}."),
+    ("2", "The answer is **2**"),
+    ("10", "\\boxed{10\\text{ (dollars)}}"),
+    ("10", "\\boxed{\\$10.00}"),
+    ("5", "\\boxed{5 \\, \\text{m/s}}"),
+    ("7", "\\boxed{\\boxed{7}}"),
+    ("7", "$\\boxed{7}$ apples"),
+    ("25", "the answer should be 25"),
+    ("\\text{Evelyn}", "\\boxed{\\text{Evelyn}}."),
+    ("2k", "\\boxed{2k}"),
+    ("\\{1\\pm\\sqrt{5},-2\\}", "\\boxed{-2, 1+\\sqrt{5}, 1-\\sqrt{5}}"),
+    ("3R^2", "\\boxed{3 R^{2}}"),
+    ("(0,9) \\cup (9,36)", "\\boxed{(0, 9) \\cup (9, 36)}"),
+    ("y = -2x", "\\boxed{-2x}"),
+    ("5r^5", "\\boxed{5 r^{5}}"),
+    ("58,500", "\\boxed{58500}"),
+    ("18", "<think>\n\n</think>\n\nJanet makes $18 per day."),
+    ("114200", "The final answer is: $114,200"),
+    ("13", "13"),
+    ("16", "**16**"),
+    ("160", "Answer: \\$160"),
+    ("8 \\pi", "\\boxed{8\\pi \\text{ square units}}"),
+    ("36^\\circ", "\\boxed{36 \\degree}"),
+    ("15x - 80", "\\boxed{15x-80}"),
+    ("34", "\\boxed{34}^\\circ"),
+    ("2", "The probability is $2$"),
+    ("6+9i", "\\boxed{6 + 9i}"),
+    ("18", "#### $18"),
+    ("\\begin{pmatrix} -1 & 0 \\\\ 0 & -1 \\end{pmatrix}", "\\boxed{\\begin{pmatrix}-1&0\\\\0&-1\\end{pmatrix}}"),
+    (
+        "\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}",
+        "\\boxed{\\left(\\begin{array}{c}-2\\\\-14\\\\-7\\end{array}\\right)}",
+    ),
 ]
 
 WRONG = [
@@ -146,6 +203,28 @@ WRONG = [
     ("18", r"\boxed{17 \text{ or } 18}"),
     ("18", r"\boxed{\text{eighteen}}"),
     ("18", "The answer is 5 or 18."),
+    ("18", "18 is not the answer; the answer is 20."),
+    ("20", "The answer is 20% of 50, so 10."),
+    ("5", "\\boxed{5\\%x}"),
+    ("2", "\\boxed{2 \\text{ or } 3}"),
+    ("9", "\\boxed{3^3}"),
+    ("x^2", "\\boxed{x^3}"),
+    ("(1,2)", "\\boxed{(2,1)}"),
+    ("0.1", "\\boxed{0.10001}"),
+    ("12", "\\boxed{1 2 3}"),
+    ("1.5", "\\boxed{15}"),
+    ("100", "\\boxed{1,00,0}"),
+    ("4", "The answer is between 4 and 6."),
+    ("\\frac{1}{3}", "\\boxed{0.33}"),
+    ("3", "\\boxed{3, 4}"),
+    ("3,4", "\\boxed{3}"),
+    ("-1", "\\boxed{1}"),
+    ("2", "\\boxed{2i}"),
+    ("e", "\\boxed{2.71}"),
+    ("10", "\\boxed{10 \\text{ million}}"),
+    ("1", "\\boxed{11}"),
+    ("\\infty", "\\boxed{-\\infty}"),
+    ("(2,\\infty)", "\\boxed{[2,\\infty)}"),
 ]
 
 
@@ -161,9 +240,7 @@ def test_another_answer_is_wrong(gold: str, completion: str) -> None:
     assert (score.value, score.outcome) == (0.0, Outcome.WRONG), score
 
 
-@pytest.mark.parametrize(
-    "completion", ["", "   \n", "I cannot solve this problem, because the statement is unclear."]
-)
+@pytest.mark.parametrize("completion", ["", "   \n", "I cannot solve this problem, because the statement is unclear."])
 def test_no_answer_is_told_apart(completion: str) -> None:
     assert score_math(completion, "18").outcome is Outcome.NO_ANSWER
 

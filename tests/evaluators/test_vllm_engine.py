@@ -41,10 +41,12 @@ def test_greedy_answers_are_those_of_transformers_and_samples_repeat(tiny_model:
 
 
 def test_killed_and_started_again_it_equals_an_undisturbed_run(tiny_model: Path, tmp_path: Path) -> None:
-    engine = {"name": "vllm", "max_num_seqs": 4}
-    settings = config(tiny_model, *(entry(name, limit=40) for name in NAMES), engine=engine)
-    finish(start_job(tmp_path / "undisturbed", tiny_model, settings))
-    undisturbed = outcomes(make_run(tmp_path / "undisturbed", settings))
+    entries = [entry(name, limit=40) for name in NAMES]
+    # All at once, more prompt tokens than one step takes; the killed one four at a time.
+    at_once = config(tiny_model, *entries, engine={"name": "vllm"})
+    settings = config(tiny_model, *entries, engine={"name": "vllm", "max_num_seqs": 4})
+    finish(start_job(tmp_path / "undisturbed", tiny_model, at_once))
+    undisturbed = outcomes(make_run(tmp_path / "undisturbed", at_once))
     assert len(undisturbed) == 480
     disturbed = tmp_path / "disturbed"
     process = start_job(disturbed, tiny_model, settings)
@@ -110,17 +112,16 @@ def test_no_engine_process_outlives_a_job_that_is_killed(tiny_model: Path, tmp_p
 
 
 def test_an_engine_process_that_dies_is_replaced_once(tiny_model: Path, tmp_path: Path) -> None:
-    settings = config(
-        tiny_model, entry("mini_math", limit=None, samples=16), engine={"name": "vllm", "max_num_seqs": 2}
-    )
+    settings = config(tiny_model, entry("mini_math", limit=30), engine={"name": "vllm", "max_num_seqs": 2})
     process = separate(tmp_path / "job", settings)
     store = tmp_path / "job" / "store"
     wait_for_records(process, store, 5)
     for engine in engine_processes(process.pid):
         engine.kill()
-    assert process.wait(timeout=200) == 0
+    assert process.wait(timeout=800) == 0
     run = make_run(store, settings)
     records = outcomes(run)
+    assert len(records) == 120
     assert {record["outcome"] for record in records.values()} & {"engine_failed"} == set()
     first = run.directory.attempts()[0].journal
     names = [json.loads(line)["name"] for line in first.read_text().splitlines() if '"event"' in line]

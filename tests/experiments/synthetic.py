@@ -42,7 +42,8 @@ class Plan:
 def benchmark(name: str, domain: str, samples: int, subdomain: str | None = None) -> dict[str, object]:
     sampler = {"samples": samples, "temperature": 0.6, "top_p": 1.0, "max_tokens": 64, "stop": []}
     return {
-        "name": name, "version": 1, "domain": domain, "subdomain": subdomain, "data": None,
+        "name": name, "version": 1, "domain": domain, "subdomain": subdomain,
+        "data": {} if name.startswith("mini_") else {"hub": f"org/{name}", "revision": "abc"},
         "sampler": sampler, "limit": None,
     }  # fmt: skip
 

@@ -76,7 +76,8 @@ def test_the_same_sweep_gives_the_same_report(store, result, tmp_path):
 def test_few_seeds_and_procedural_benchmarks_are_told(result):
     text = " ".join(result.findings)
     assert "Only 3 training runs per arm" in text
-    assert "procedural" in text
+    assert "Procedural benchmarks" in text
+    assert set(result.tables["data"]["source"]) == {"procedural"}
 
 
 def test_a_half_finished_sweep_is_reported_with_what_is_missing(tmp_path):

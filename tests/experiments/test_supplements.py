@@ -14,7 +14,7 @@ from experiments.controls import base_against_base
 from experiments.dynamics import forgetting
 from experiments.effects import judged
 from experiments.mixed import ItemCounts, item_counts, mixed_odds, negative_log_likelihood
-from experiments.reasoning import Strategy, chosen_items, classify
+from experiments.reasoning import ChosenTexts, Strategy, classify
 from experiments.trajectory import at_steps, common_steps, trajectory_estimands
 from experiments.transfer import GAP, ID, OOD, Settings, arms, average_estimands, strata
 from tests.experiments.test_statistics import paired, simulate, unit
@@ -216,8 +216,20 @@ def test_a_long_completion_is_classified_quickly_and_wholly_bounded():
 
 def test_the_same_items_are_classified_for_every_model():
     items = [f"i{n}" for n in range(50)]
-    assert chosen_items(items, 10) == chosen_items(reversed(items), 10)
-    assert len(chosen_items(items, 10)) == 10
+
+    def kept(order, limit):
+        texts = ChosenTexts(limit)
+        for item in order:
+            texts.offer(item, 0, "wait, no")
+            texts.offer(item, 0, "42")  # the later record of a sample counts
+            texts.offer(item, 1, None)
+        return texts.classified(classify)
+
+    assert kept(items, 10) == kept(reversed(items), 10)
+    assert set(kept(items, 10).values()) == {""}
+    assert len(kept(items, 10)) == 10
+    assert len(kept(items, 100)) == 50
+    assert kept(items, 0) == {}
 
 
 # Negative controls

@@ -18,10 +18,11 @@ from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DEADLINE_S = 120.0
+WIDTH, HEIGHT = 1500, 940
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
-    "--remote-debugging-port=0", "--disable-features=IsolateSandboxedIframes", "--window-size=1440,900",
+    "--remote-debugging-port=0", "--disable-features=IsolateSandboxedIframes",
 ]  # fmt: skip
 
 
@@ -32,6 +33,8 @@ class Page:
         self._socket = socket
         self._number = 0
         self.call("Page.enable")
+        metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **metrics)
 
     def call(self, method: str, **params: Any) -> Any:
         self._number += 1
@@ -74,9 +77,7 @@ class Page:
     def wait_for(self, condition: Any, what: str) -> None:
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
-            assert time.monotonic() < deadline, (
-                f"waited in vain for {what}; the page says: {self.text()[:2000]}"
-            )
+            assert time.monotonic() < deadline, f"waited in vain for {what}; the page says: {self.text()[:2000]}"
             time.sleep(0.3)
 
     def click(self, text: str, tags: str = "button,a,span,div") -> None:
@@ -88,10 +89,12 @@ class Page:
         )
         self.wait_for(lambda: self.value(script), f"something to click that says {text!r}")
 
-    def picture(self, path: Path, *, height: int = 900, scale: float = 1.0) -> None:
-        clip = {"x": 0, "y": 0, "width": 1440, "height": height, "scale": scale}
-        answer = self.call("Page.captureScreenshot", format="png", clip=clip)
-        path.write_bytes(base64.b64decode(answer["data"]))
+    def remember(self, name: str, value: str) -> None:
+        """Set an entry of the site's local storage; the page that is open must be of that site."""
+        self.value(f"localStorage.setItem({json.dumps(name)}, {json.dumps(value)})")
+
+    def picture(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
 @contextmanager

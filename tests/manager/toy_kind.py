@@ -2,6 +2,7 @@
 
 Takes the place of a kind by MANAGER_KINDS="rl=tests.manager.toy_kind". The number of every step that is
 really done is appended to steps.jsonl, so that a test can count what ran, how often and in which attempt.
+TOY_STEPS, TOY_STEP_S and TOY_MEGABYTES (written at each step) do without a key of the config.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from manager.run import Failed, Run, Stopped
 
 def main(run: Run) -> Mapping[str, Any]:
     config = run.config.get("toy", {})
-    steps = int(config.get("steps", 3))
+    steps = int(config.get("steps", os.environ.get("TOY_STEPS", 3)))
     attempt = int(run.attempt_dir.name)
     state = read_json(run.path / "toy.json") or {"step": 0}
     for step in range(state["step"] + 1, steps + 1):
@@ -29,7 +30,9 @@ def main(run: Run) -> Mapping[str, Any]:
             stream.write(json.dumps({"step": step, "attempt": attempt, "pid": os.getpid()}) + "\n")
         run.log({"reward": step / steps}, step)
         _misbehave(config, step, attempt)
-        time.sleep(float(config.get("step_s", 0.0)))
+        if megabytes := float(os.environ.get("TOY_MEGABYTES", 0)):
+            (run.path / f"large-{step}").write_bytes(b"x" * int(megabytes * 1e6))
+        time.sleep(float(config.get("step_s", os.environ.get("TOY_STEP_S", 0.0))))
         write_json(run.path / "toy.json", {"step": step})
         run.progress(step, steps, reward=step / steps)
     return {"last_step": steps, "metrics": {"reward": 1.0}}

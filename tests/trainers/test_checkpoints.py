@@ -78,12 +78,3 @@ def test_only_the_last_two_complete_states_are_kept(tmp_path):
     checkpoints.prune(tmp_path)
     assert [step for step, _ in checkpoints.states(tmp_path)] == [25, 20, 15]
     assert torn.is_dir()
-
-
-def test_zero_states_are_for_the_world_size_that_saved_them(tmp_path):
-    state(tmp_path, 10)
-    assert checkpoints.world_size_problem(tmp_path, 1, sharded=True) is None
-    assert checkpoints.world_size_problem(tmp_path, 2, sharded=False) is None
-    told = checkpoints.world_size_problem(tmp_path, 2, sharded=True)
-    assert "was saved by 1 processes and cannot be resumed by 2" in told
-    assert checkpoints.world_size_problem(tmp_path / "absent", 2, sharded=True) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,29 @@ def test_a_state_without_zero_goes_on_with_another_number_of_processes(root: Pat
     assert resumed.wait()["outcome"] == "done"
     assert resumed.events()["world_size_changed"]["saved"] == 1
     assert min(resumed.metrics()) == resumed.events()["resumed"]["step"] + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("zero", "before", "after"), [("zero2", 2, 1), ("zero3", 2, 1), ("zero2", 1, 2)])
+def test_a_zero_state_is_converted_for_another_number_of_processes(
+    root: Path, model: dict[str, str], zero: str, before: int, after: int
+) -> None:
+    from tests.trainers.test_resume import weights
+
+    directory = running.add(root, "rl", running.rl_config(model, deepspeed=zero))
+    first = running.start(directory, world_size=before)
+    assert first.wait()["outcome"] == "done"
+    kept = weights(first, 8)
+    # As if killed between the last state and its export: what is loaded is exported again, and nothing trained.
+    (directory.model_dir(8) / checkpoints.MARKER).unlink()
+    (directory.path / "result.json").unlink()
+    again = running.start(directory, "0002", world_size=after)
+    assert again.wait()["outcome"] == "done"
+    assert again.events()["world_size_changed"]["saved"] == before
+    assert weights(again, 8) == kept
+    # And from an earlier state it trains on.
+    (directory.path / "result.json").unlink()
+    shutil.rmtree(directory.path / "checkpoints" / "checkpoint-8")
+    third = running.start(directory, "0003", world_size=after)
+    assert third.wait()["outcome"] == "done"
+    assert sorted(third.metrics()) == [7, 8]

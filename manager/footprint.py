@@ -1,0 +1,216 @@
+"""What memory and disk a sweep's jobs will take, told before anything runs. Estimates; runs nothing.
+
+The sizes of a model are read from its folder, from the hub's cache on this machine or from the catalogue; a
+model whose sizes are in none of these is named as not known, never guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manager.cost import base_job
+from manager.job import Job, Kind, SweepJob
+from trainers import fit
+from trainers.batch import BatchError, in_words, split_rl, split_sft
+from trainers.checkpoints import KEEP
+from trainers.fit import Fit, ModelFacts, Training
+
+# Longest prompt that is counted where a stage names no `data.max_prompt_tokens`.
+PROMPT_TOKENS = 1024
+
+Architectures = Mapping[str, Mapping[str, Any]]  # config.json by catalogue name
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One kind of training of the sweep: how many jobs, how its batch is split, whether it fits."""
+
+    stage: str
+    model: str
+    jobs: int
+    batch: str
+    fit: Fit | None  # None: on the CPU, or the model's sizes are not known
+
+
+@dataclass
+class Disk:
+    """GB that jobs will write: weights that stay, and states that `manager clean` may free afterwards."""
+
+    weights_gb: float = 0.0
+    states_gb: float = 0.0
+    unknown_jobs: int = 0
+    unknown_models: set[str] = field(default_factory=set)
+
+    def text(self) -> str:
+        text = (
+            f"disk: {size(self.weights_gb + self.states_gb)} ({size(self.weights_gb)} of exported weights, "
+            f"{size(self.states_gb)} of training states until `manager clean`)"
+        )
+        if self.unknown_jobs:
+            names = ", ".join(sorted(self.unknown_models))
+            text += f"; not known for {self.unknown_jobs} jobs ({names or 'no max_steps'})"
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "weights_gb": self.weights_gb,
+            "training_states_gb": self.states_gb,
+            "jobs_not_known": self.unknown_jobs,
+        }
+
+
+def size(gigabytes: float) -> str:
+    return f"{gigabytes:,.1f} GB" if gigabytes >= 0.1 else f"{1000 * gigabytes:,.1f} MB"
+
+
+def model_facts(model: Mapping[str, Any], architectures: Architectures) -> ModelFacts | None:
+    """The sizes of a model as job.json names it; None where nothing on this machine tells them."""
+    config: Mapping[str, Any] | None = None
+    if "scratch" in model:
+        config = _scratch(model["scratch"])
+    elif "path" in model:
+        config = _read(Path(model["path"]) / "config.json")
+    elif "hub" in model:
+        config = _cached(model["hub"]) or architectures.get(str(model.get("name")))
+    try:
+        return ModelFacts.from_config(config) if config else None
+    except KeyError:
+        return None  # not a dense decoder with the usual keys
+
+
+def _scratch(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = {"layers": "num_hidden_layers", "heads": "num_attention_heads", "kv_heads": "num_key_value_heads"}
+    config = {names.get(key, key): value for key, value in spec.items()}
+    # The tokenizer that is made with it has one token a byte and a few special ones.
+    return {"model_type": spec.get("architecture"), "vocab_size": 259, "tie_word_embeddings": True, **config}
+
+
+def _cached(hub: str) -> Mapping[str, Any] | None:
+    """config.json from the hub's cache on this machine, without loading its library."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    found = sorted((cache / f"models--{hub.replace('/', '--')}" / "snapshots").glob("*/config.json"))
+    return _read(found[-1]) if found else None
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return value
+
+
+def disk(entries: Iterable[SweepJob], jobs: Mapping[str, Job], architectures: Architectures) -> Disk:
+    """What these jobs will write: each exported step's weights and the last full states."""
+    total = Disk()
+    for entry in entries:
+        job = entry.job
+        if job.kind not in (Kind.SFT, Kind.RL):
+            continue
+        origin = _origin(job, jobs)
+        facts = model_facts(origin, architectures)
+        exports = _exports(job)
+        if facts is None or exports is None:
+            total.unknown_jobs += 1
+            if facts is None:
+                total.unknown_models.add(str(origin.get("name") or origin.get("hub") or origin.get("path")))
+            continue
+        total.weights_gb += exports * fit.exported_gb(facts)
+        total.states_gb += KEEP * fit.state_gb(facts, _lora(job, facts))
+    return total
+
+
+def _origin(job: Job, jobs: Mapping[str, Job]) -> Mapping[str, Any]:
+    """The model whose sizes this job's model has."""
+    first = base_job(job, jobs)
+    return first.config["model"] if first else {}
+
+
+def _exports(job: Job) -> int | None:
+    settings = job.config["grpo" if job.kind is Kind.RL else "sft"]
+    steps, every = settings.get("max_steps"), job.config.get("export_steps")
+    if not steps or steps < 0:
+        return None
+    if isinstance(every, list):
+        return len({*every, steps})
+    return math.ceil(steps / every) if every else 1
+
+
+def memory(
+    entries: Iterable[SweepJob], jobs: Mapping[str, Job], architectures: Architectures, gpu_gb: float
+) -> list[Memory]:
+    """One row for each different way of training in these jobs."""
+    rows: dict[tuple[str, str, str, Fit | None], int] = {}
+    for entry in entries:
+        job = entry.job
+        if job.kind not in (Kind.SFT, Kind.RL):
+            continue
+        origin = _origin(job, jobs)
+        facts = model_facts(origin, architectures) if job.resources.gpus_per_node else None
+        name = str(origin.get("name") or origin.get("hub") or origin.get("path"))
+        split = split_rl if job.kind is Kind.RL else split_sft
+        try:
+            parts = split(job.config["batch"], job.resources.world_size, job.resources.micro_batch)
+        except BatchError as error:
+            key = (entry.stage, name, str(error), None)
+        else:
+            estimate = fit.estimate(facts, _training(job, facts, parts.per_device), gpu_gb) if facts else None
+            key = (entry.stage, name, in_words(job.config["batch"], parts), estimate)
+        rows[key] = rows.get(key, 0) + 1
+    return [Memory(stage, model, number, batch, fits) for (stage, model, batch, fits), number in rows.items()]
+
+
+def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
+    config = job.config
+    settings = config["grpo" if job.kind is Kind.RL else "sft"]
+    stage, offload = _zero(config.get("deepspeed"))
+    generation = config.get("generation") or {}
+    colocated = generation.get("mode") == "colocate"
+    answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", 1024)
+    prompt = (config.get("data") or {}).get("max_prompt_tokens", PROMPT_TOKENS) if job.kind is Kind.RL else 0
+    return Training(
+        world_size=job.resources.world_size,
+        zero_stage=stage,
+        offload=offload,
+        micro_batch=micro_batch,
+        tokens=prompt + answer,
+        checkpointing=bool(settings.get("gradient_checkpointing", True)),
+        reference=bool(settings.get("beta", 0.0)),
+        lora_parameters=_lora(job, facts),
+        colocate_share=float(generation.get("vllm_gpu_memory_utilization", 0.3)) if colocated else 0.0,
+        sleep=bool(generation.get("vllm_enable_sleep_mode", True)),
+    )
+
+
+def _zero(deepspeed: Any) -> tuple[int, bool]:
+    """(ZeRO's stage, whether the optimiser is kept in the host's memory)."""
+    if not deepspeed:
+        return 0, False
+    if isinstance(deepspeed, str):
+        return int(deepspeed.removeprefix("zero")[0]), deepspeed.endswith("offload")
+    zero = deepspeed.get("zero_optimization", {})
+    return int(zero.get("stage", 0)), "offload_optimizer" in zero
+
+
+def _lora(job: Job, facts: ModelFacts) -> int | None:
+    """The number of parameters that an adapter trains; None without one."""
+    peft = job.config.get("peft")
+    if not peft:
+        return None
+    hidden, inner = facts.hidden_size, facts.intermediate_size
+    queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
+    widths = {
+        "q_proj": hidden + queries, "k_proj": hidden + keys, "v_proj": hidden + keys, "o_proj": queries + hidden,
+        "gate_proj": hidden + inner, "up_proj": hidden + inner, "down_proj": inner + hidden,
+    }  # fmt: skip
+    targets = peft.get("target_modules") or ["q_proj", "v_proj"]  # peft's default for these models
+    chosen = [width for name, width in widths.items() if targets == "all-linear" or name in targets]
+    trained: int = int(peft.get("r", 8)) * facts.layers * sum(chosen)
+    return trained
