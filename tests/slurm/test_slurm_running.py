@@ -198,6 +198,8 @@ def test_when_the_first_job_fails_the_others_are_held_and_told(cluster: Cluster,
     canary(store, sweep)
     wait_for(lambda: "JobHeld" in cluster.command("squeue", "--me", "--noheader", "--format=%r"), "they are held")
     assert [len(store.run(job.id).attempts()) for job in jobs] == [1, 0, 0, 0]
+    first = jobs[0].id
+    wait_for(lambda: backend(store, "held").observe([first])[first].phase is Phase.ENDED, "its batch script has ended")
     views = backend(store, "held").observe([job.id for job in jobs])
     assert {view.reason for view in views.values()} == {"FAILED", "held: the first job of its array failed"}
     status = collect(store, sweep, all_facts(store, [job.id for job in jobs], views))
