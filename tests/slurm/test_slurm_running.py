@@ -66,6 +66,16 @@ def test_a_killed_task_is_recorded_and_goes_on_without_any_manager(cluster: Clus
     assert submit_missing(store, sweep, backend(store)).submissions == ()
 
 
+def test_the_last_task_of_an_array_is_requeued_without_its_siblings(cluster: Cluster, store: Store) -> None:
+    # Its own id is that of the whole array.
+    jobs = [toy(0, steps=10, step_s=0.5), toy(1, steps=4, step_s=0.5, fault="kill", fault_step=3)]
+    sweep = toy_sweep("last", ("train", jobs))
+    submit_missing(store, sweep, backend(store))
+    assert_done(store, sweep)
+    assert ends(store.run(jobs[0].id)) == [("done", "")]
+    assert ends(store.run(jobs[1].id)) == [("failed", "killed"), ("done", "")]
+
+
 @pytest.mark.slow
 def test_out_of_gpu_memory_halves_the_micro_batch_until_it_fits(cluster: Cluster, store: Store) -> None:
     sweep, run, _ = one(store, fits=2)
