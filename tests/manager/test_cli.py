@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,23 @@ def file(tmp_path: Path) -> Path:
     path = tmp_path / "toy.yaml"
     path.write_text(SWEEP, encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sweep's file and its finished store."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "toy.yaml").write_text(SWEEP, encoding="utf-8")
+    ran = manager(folder, "sweep", folder / "toy.yaml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return folder
+
+
+@pytest.fixture
+def finished(finished_once: Path, tmp_path: Path, file: Path) -> Path:
+    """A copy of the finished store beside the sweep's file, for one test to change."""
+    shutil.copytree(finished_once / "runs", tmp_path / "runs")
+    return tmp_path / "runs"
 
 
 def manager(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -73,8 +91,8 @@ def test_a_sweep_from_plan_to_clean(tmp_path: Path, file: Path) -> None:
     assert "nothing to delete" in manager(tmp_path, "clean", "toy").stdout
 
 
+@pytest.mark.usefixtures("finished")
 def test_an_override_makes_other_jobs_and_shares_the_rest(tmp_path: Path, file: Path) -> None:
-    assert manager(tmp_path, "sweep", file).returncode == 0
     changed = manager(tmp_path, "plan", file, "stages.train.grpo.learning_rate=5e-7", "--json")
     assert [job["action"] for job in json.loads(changed.stdout)["jobs"]] == ["skip", "submit", "submit"]
 
@@ -116,9 +134,8 @@ def test_two_managers_on_one_sweep_at_once_the_second_is_told(tmp_path: Path, fi
     assert f"is being run by process {os.getpid()}" in answer.stderr
 
 
-def test_cancel_and_retry_take_a_part_of_a_sweep(tmp_path: Path, file: Path) -> None:
-    assert manager(tmp_path, "sweep", file, "stages.base.sft.max_steps=4").returncode == 0
-    store = Store.open(tmp_path / "runs")
+def test_cancel_and_retry_take_a_part_of_a_sweep(tmp_path: Path, file: Path, finished: Path) -> None:
+    store = Store.open(finished)
     train = [entry.job.id for entry in store.read_sweep("toy").jobs if entry.stage == "train"]
     for job_id in train:
         (store.run(job_id).path / "result.json").unlink()
@@ -131,8 +148,8 @@ def test_cancel_and_retry_take_a_part_of_a_sweep(tmp_path: Path, file: Path) -> 
     assert [states[job_id] for job_id in train] == ["ready", "interrupted"]
 
 
+@pytest.mark.usefixtures("finished")
 def test_logs_follow_a_job_to_its_end(tmp_path: Path, file: Path) -> None:
-    assert manager(tmp_path, "sweep", file).returncode == 0
     job_id = json.loads(manager(tmp_path, "plan", file, "--json").stdout)["jobs"][0]["id"]
     answer = manager(tmp_path, "logs", job_id, "-f")
     assert "--- attempt 1: done" in answer.stdout
@@ -164,10 +181,9 @@ def test_doctor_says_what_is_here(tmp_path: Path) -> None:
     assert rows["torch"]["found"].startswith("2.13")
 
 
-def fail(folder: Path, file: Path, cause: str) -> str:
-    """A finished sweep whose base is made to look failed; returns its id."""
-    assert manager(folder, "sweep", file).returncode == 0
-    store = Store.open(folder / "runs")
+def fail(finished: Path, cause: str) -> str:
+    """Make the base of a finished sweep look failed; returns its id."""
+    store = Store.open(finished)
     base = next(entry.job.id for entry in store.read_sweep("toy").jobs if entry.stage == "base")
     run = store.run(base)
     (run.path / "result.json").unlink()
@@ -176,8 +192,8 @@ def fail(folder: Path, file: Path, cause: str) -> str:
     return base
 
 
-def test_retry_takes_the_jobs_of_one_cause_only(tmp_path: Path, file: Path) -> None:
-    base = fail(tmp_path, file, "disk_full")
+def test_retry_takes_the_jobs_of_one_cause_only(tmp_path: Path, finished: Path) -> None:
+    base = fail(finished, "disk_full")
     other = manager(tmp_path, "retry", "toy", "--only", "cause=gpu_memory")
     assert other.stderr == "error: cause=gpu_memory: nothing here ended so; causes: disk_full\n"
     answer = manager(tmp_path, "retry", "toy", "--only", "cause=disk_full", "--only", "stage=base")
@@ -203,9 +219,9 @@ def test_a_filter_that_no_job_fits_is_a_mistake(tmp_path: Path, file: Path, filt
     assert message in answer.stderr
 
 
-def test_a_sweep_in_which_nothing_may_start_says_what_would_help(tmp_path: Path, file: Path) -> None:
-    base = fail(tmp_path, file, "disk_full")
-    store = Store.open(tmp_path / "runs")
+def test_a_sweep_in_which_nothing_may_start_says_what_would_help(tmp_path: Path, file: Path, finished: Path) -> None:
+    base = fail(finished, "disk_full")
+    store = Store.open(finished)
     answer = manager(tmp_path, "sweep", file)
     assert answer.returncode == 1
     assert f"nothing was started; `manager logs {base}` shows why; `manager retry toy --failed`" in answer.stdout
@@ -216,14 +232,14 @@ def test_a_sweep_in_which_nothing_may_start_says_what_would_help(tmp_path: Path,
     assert "nothing was started; cancelled jobs stay as they are until `manager retry toy`" in answer.stdout
 
 
-def test_cancelled_twice_says_that_there_is_nothing_to_cancel(tmp_path: Path, file: Path) -> None:
-    assert manager(tmp_path, "sweep", file).returncode == 0
+@pytest.mark.usefixtures("finished")
+def test_what_is_done_cannot_be_cancelled(tmp_path: Path) -> None:
     answer = manager(tmp_path, "cancel", "toy")
     assert answer.stderr == "error: toy: nothing to cancel; every job of it is done or was cancelled before\n"
 
 
+@pytest.mark.usefixtures("finished")
 def test_clean_keeps_results_until_asked_and_then_what_the_sweep_was(tmp_path: Path, file: Path) -> None:
-    assert manager(tmp_path, "sweep", file).returncode == 0
     assert "nothing to delete" in manager(tmp_path, "clean", "toy", "--yes").stdout
     listed = manager(tmp_path, "clean", "toy", "--results")
     assert "nothing was deleted, `--yes` deletes the list above" in listed.stderr
@@ -232,7 +248,8 @@ def test_clean_keeps_results_until_asked_and_then_what_the_sweep_was(tmp_path: P
     status = json.loads(manager(tmp_path, "status", "toy", "--json").stdout)
     assert status["counts"] == {"ready": 1, "waiting": 2}
     assert "nothing to delete" in manager(tmp_path, "clean", "toy", "--results").stdout
-    assert "3 executions" in manager(tmp_path, "sweep", file).stdout
+    planned = json.loads(manager(tmp_path, "plan", file, "--json").stdout)["jobs"]
+    assert [job["action"] for job in planned] == ["submit"] * 3
 
 
 def test_a_budget_that_does_not_pay_for_a_sweep_starts_nothing(tmp_path: Path, file: Path) -> None:
