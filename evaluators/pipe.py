@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 PR_SET_PDEATHSIG = 1
+PARENT = "MANAGER_PARENT_PID"
 
 
 def frame(body: bytes) -> bytes:
@@ -40,10 +41,12 @@ def die_with_parent() -> None:
     """For a child: be killed when the thread that started it ends, whatever else is going on."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    if os.getppid() != int(os.environ[PARENT]):
+        sys.exit("the parent ended before this process had begun")
 
 
 def child_environment(**more: str) -> Mapping[str, str]:
     """For a child that is started by `-m`: this one's environment, in which it finds the same packages."""
     root = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path, **more}
+    return {**os.environ, "PYTHONPATH": path, PARENT: str(os.getpid()), **more}

@@ -6,17 +6,17 @@ the generation nor the score: `outcomes/generated/` holds what waits for its sco
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evaluators.benchmark import Outcome, Score
 from evaluators.engine import Completion, Ended
-from manager.atomic import JsonlWriter, read_jsonl, write_text
+from manager.atomic import JsonlWriter, read_jsonl, sync_directory
 
 Key = tuple[str, int]  # item, sample
 
@@ -42,6 +42,10 @@ class Record:
     def key(self) -> Key:
         return self.item, self.sample
 
+    def slim(self) -> Record:
+        """What sums need of it: everything but the texts."""
+        return replace(self, text="", why="", extracted=None, gold=None)
+
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Record:
         ended = value["ended"]
@@ -59,11 +63,11 @@ class Record:
 
 
 class OutcomeFiles:
-    """The records of one job, by benchmark. Writing is safe from several threads."""
+    """The records of one job, by benchmark."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writers: dict[Path, JsonlWriter] = {}
+        self._writers: dict[tuple[str, bool], JsonlWriter] = {}
         self._lock = threading.Lock()
 
     def path(self, benchmark: str) -> Path:
@@ -73,16 +77,41 @@ class OutcomeFiles:
         return self._folder / "generated" / f"{benchmark}.jsonl"
 
     def load(self, benchmark: str) -> dict[Key, Record]:
-        """The finished samples. Those the engine failed on are dropped from the file: they are done again."""
-        records = [Record.from_json(value) for value in read_jsonl(self.path(benchmark))]
-        kept = _finished(records)
-        if len(kept) != len(records):
-            write_text(self.path(benchmark), "".join(_line(record) for record in kept.values()), durable=True)
-        return kept
+        """The finished samples, without their texts: a job may have gigabytes of these.
 
-    def peek(self, benchmark: str) -> dict[Key, Record]:
-        """The finished samples of somebody else's job: nothing is changed."""
-        return _finished(Record.from_json(value) for value in read_jsonl(self.path(benchmark)))
+        Samples that the engine failed on are dropped from the file: they are done again.
+        """
+        found: dict[Key, Record] = {}
+        lines = 0
+        for value in read_jsonl(self.path(benchmark)):
+            lines += 1
+            record = Record.from_json(value)
+            if record.outcome is not Outcome.ENGINE_FAILED:
+                found.setdefault(record.key, record.slim())
+        if len(found) != lines:
+            self._rewrite(benchmark)
+        return found
+
+    def _rewrite(self, benchmark: str) -> None:
+        """The file with the finished samples alone, put in the place of the old one at once."""
+        path = self.path(benchmark)
+        beside = path.with_name(f".{path.name}.new")
+        beside.unlink(missing_ok=True)
+        writer = JsonlWriter(beside)
+        for record in self.finished(benchmark):
+            writer.write(dict(vars(record)))
+        writer.close(durable=True)
+        os.replace(beside, path)
+        sync_directory(path.parent)
+
+    def finished(self, benchmark: str) -> Iterator[Record]:
+        """The finished samples, whole, each once. Also of somebody else's job: nothing is changed."""
+        seen: set[Key] = set()
+        for value in read_jsonl(self.path(benchmark)):
+            record = Record.from_json(value)
+            if record.outcome is not Outcome.ENGINE_FAILED and record.key not in seen:
+                seen.add(record.key)
+                yield record
 
     def load_generated(self, benchmark: str) -> Iterator[Completion]:
         """Completions that an earlier attempt put down; some may have their score by now."""
@@ -102,16 +131,19 @@ class OutcomeFiles:
             "prompt_tokens": completion.prompt_tokens,
             "completion_tokens": completion.completion_tokens,
         }
-        self._write(self._generated(benchmark), value)
+        self._writer(benchmark, generated=True).write(value)
 
     def write(self, benchmark: str, record: Record) -> None:
-        self._write(self.path(benchmark), dict(vars(record)))
+        self._writer(benchmark, generated=False).write(dict(vars(record)))
 
-    def _write(self, path: Path, value: dict[str, Any]) -> None:
-        with self._lock:
-            if path not in self._writers:
-                self._writers[path] = JsonlWriter(path)
-            self._writers[path].write(value)
+    def _writer(self, benchmark: str, *, generated: bool) -> JsonlWriter:
+        """Each file has one thread that writes it at a time: the job's, or the one that holds the job's lock."""
+        writer = self._writers.get((benchmark, generated))
+        if writer is None:
+            with self._lock:
+                writer = JsonlWriter(self._generated(benchmark) if generated else self.path(benchmark))
+                self._writers[benchmark, generated] = writer
+        return writer
 
     def close(self, *, complete: bool = False) -> None:
         """Sync to disk; `complete` also removes what only a resumption needs."""
@@ -121,15 +153,3 @@ class OutcomeFiles:
             self._writers = {}
         if complete:
             shutil.rmtree(self._folder / "generated", ignore_errors=True)
-
-
-def _finished(records: Iterable[Record]) -> dict[Key, Record]:
-    kept: dict[Key, Record] = {}
-    for record in records:
-        if record.outcome is not Outcome.ENGINE_FAILED:
-            kept.setdefault(record.key, record)
-    return kept
-
-
-def _line(record: Record) -> str:
-    return json.dumps(vars(record), ensure_ascii=False) + "\n"

@@ -57,7 +57,7 @@ def shared(run: Run, tasks: list[Task], have: Mapping[str, Mapping[Key, Record]]
             name = entry["name"]
             if own.get(name) != benchmark_key(entry) or not missing[name]:
                 continue
-            for key, record in OutcomeFiles(directory.outcomes).peek(name).items():
-                if key in missing[name]:
-                    missing[name].remove(key)
+            for record in OutcomeFiles(directory.outcomes).finished(name):
+                if record.key in missing[name]:
+                    missing[name].remove(record.key)
                     yield directory.id, name, record

@@ -90,7 +90,8 @@ class Evaluation:
         pool = ScorerPool(scorer_count(), self._by_name)
         try:
             self._evaluate(pool)
-            pool.finish()
+            if not pool.finish(lambda: self._run.stop_requested):
+                raise Stopped(self._run.stop_reason)
         except BaseException:
             pool.abandon()
             self._files.close()
@@ -104,7 +105,7 @@ class Evaluation:
         taken: dict[str, int] = {}
         for job, name, record in shared(self._run, self._tasks, self._tally.records):
             self._files.write(name, record)
-            self._tally.records[name][record.key] = record
+            self._tally.records[name][record.key] = record.slim()
             taken[job] = taken.get(job, 0) + 1
         for job, count in taken.items():
             self._run.event("reused", f"{count} records of job {job}", job=job, records=count)
@@ -211,7 +212,7 @@ class Evaluation:
         record = Record.of(completion, work.seed, score, gold_text(work))
         with self._lock:
             self._files.write(work.task.name, record)
-            self._tally.records[work.task.name][record.key] = record
+            self._tally.records[work.task.name][record.key] = record.slim()
             self._tally.tokens += completion.completion_tokens
             self._run.progress(self._tally.done(), self._total, "sample", tokens=self._tally.tokens)
             self._log_if_complete(work.task)

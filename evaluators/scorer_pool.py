@@ -28,6 +28,7 @@ from evaluators.pipe import child_environment, frame
 
 MEMORY_GB = 8.0  # address space, so it is generous: imports alone map gigabytes
 SCORE_SECONDS = 60.0
+JOIN_SECONDS = 0.2
 CODE_SCORE_SECONDS = 600.0  # a sandbox has its own, tighter limits; this bounds a bug in it
 
 
@@ -161,13 +162,17 @@ class ScorerPool:
         finally:
             process.kill()
 
-    def finish(self) -> None:
-        """Score everything submitted, then end the processes."""
+    def finish(self, stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Score everything submitted, then end the processes; False, at once, if asked to stop meanwhile."""
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(JOIN_SECONDS)
+                if stopping():
+                    return False
         self.check()
+        return True
 
     def abandon(self) -> None:
         """End at once; what has no score yet gets none."""

@@ -19,6 +19,15 @@ from evaluators.benchmark import Outcome, Score
 from evaluators.pipe import die_with_parent, frame, private_output, read_message
 
 
+def bound_memory(benchmark: str, limit: int) -> None:
+    """Address space for the scorer itself. Where it runs programs, the sandbox bounds these, and better:
+
+    the limit would pass to them, and a program with a thousand threads maps more than it uses.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard if benchmarks.get(benchmark).domain == "code" else limit, hard))
+
+
 def judge(benchmark: str, item: Any, completion: str, truncated: bool) -> dict[str, Any]:
     """The score as JSON values; a scorer that raises is a grader that failed, not a wrong answer."""
     try:
@@ -33,13 +42,13 @@ def judge(benchmark: str, item: Any, completion: str, truncated: bool) -> dict[s
 def main(memory_gb: float, names: list[str]) -> None:
     die_with_parent()
     limit = int(memory_gb * 2**30)
-    # The soft limit only: a sandbox started from here sets limits of its own.
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     answers = private_output()
     for name in names:  # while the engine loads, so that the first answers do not wait for imports
         benchmarks.get(name)
     while (body := read_message(sys.stdin.buffer)) is not None:
-        answer = judge(*pickle.loads(body))
+        task = pickle.loads(body)
+        bound_memory(task[0], limit)
+        answer = judge(*task)
         answers.write(frame(json.dumps(answer).encode()))
         answers.flush()
 

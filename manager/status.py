@@ -129,13 +129,14 @@ def _eta(progress: Mapping[str, Any]) -> float | None:
 def _stopped_by_scheduler(entry: SweepJob, state: State, facts: JobFacts) -> ProblemRow | None:
     """A job that waits for a person, or that the scheduler ended before it could begin."""
     view = facts.view
-    if view is None or view.phase is not Phase.ENDED or facts.attempts or state is State.DONE:
+    settled = (State.DONE, State.CANCELLED, State.BLOCKED)
+    if view is None or view.phase is not Phase.ENDED or facts.attempts or state in settled:
         return None
     if view.reason == HELD_BACK:
         message = f"{HELD_BACK}; when its cause is mended `manager sweep` submits this one anew"
         return ProblemRow(entry.job.id, entry.title, state, 0, "held", message)
     found = diagnose("", view.reason)
-    if found is None or state is State.CANCELLED:
+    if found is None or view.reason.startswith("CANCELLED"):
         return None
     message = f"{view.reason} on {view.node or 'no node'} before it began ({found.advice})"
     return ProblemRow(entry.job.id, entry.title, state, 0, found.cause, message)

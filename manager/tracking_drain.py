@@ -106,9 +106,7 @@ def _send_until_over(
             tracking = opened
             skip = _sent_elsewhere(plan)
             result = send_once(tracking, sweep.name, uri, active=not last, states={}, skip=skip)
-            sampler.watch(
-                [watched for watched in tracking.running() if not skip(watched.journal.parents[2].name)]
-            )
+            sampler.watch([watched for watched in tracking.running() if not skip(watched.journal.parents[2].name)])
             if result.error:
                 tracking = None  # connect anew: the database may be another file by now
         if plan.job_id is None:
@@ -158,9 +156,7 @@ def _wait(seconds: float, stop: threading.Event, parent: Mapping[str, Any] | Non
 # The process
 
 
-def drain_command(
-    store: Store, sweep_name: str, *, parent: int | None = None, job_id: str | None = None
-) -> list[str]:
+def drain_command(store: Store, sweep_name: str, *, parent: int | None = None, job_id: str | None = None) -> list[str]:
     """The command line of the side process: of a sweep, or of one job on its node."""
     who = ["--parent", str(parent if parent is not None else os.getpid())]
     if job_id is not None:
@@ -199,9 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m manager.tracking_drain", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m manager.tracking_drain", description=__doc__.splitlines()[0])
     parser.add_argument("store", nargs="?", type=Path, help="the store's folder")
     parser.add_argument("sweep_name", nargs="?", metavar="SWEEP")
     parser.add_argument("--job", type=Path, metavar="RUN_DIR", help="send this job alone")

@@ -144,9 +144,7 @@ class ModelRegistry:
                 self._link(plan, sweep_run_id, memory, job_id, points)
         return Sent()
 
-    def _digest(
-        self, known: Memory, inputs: str | None, outputs: Sequence[tuple[str, int]], points: Points
-    ) -> str:
+    def _digest(self, known: Memory, inputs: str | None, outputs: Sequence[tuple[str, int]], points: Points) -> str:
         shown = sorted([p.key, p.step, repr(p.value)] for p in points.values())
         text = canonical_json([known.run.id, inputs, [list(pair) for pair in outputs], shown])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -194,9 +192,7 @@ class ModelRegistry:
             self._client.delete_model(stored.id)  # its run was replaced
             stored = None
         if stored is None:
-            new = self._client.create_model(
-                self._experiment_id, model.name, source_run_id, model.kind, model.tags
-            )
+            new = self._client.create_model(self._experiment_id, model.name, source_run_id, model.kind, model.tags)
             stored = self._stored[model.key] = StoredModel(new, model.key, source_run_id)
         return stored.id
 

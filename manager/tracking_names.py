@@ -73,11 +73,7 @@ def _flatten(prefix: str, value: Any) -> Iterable[tuple[str, Any]]:
     if isinstance(value, Mapping) and (value or not prefix):
         for key, inner in value.items():
             yield from _flatten(f"{prefix}.{key}" if prefix else str(key), inner)
-    elif (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and any(isinstance(v, Mapping) for v in value)
-    ):
+    elif isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(v, Mapping) for v in value):
         for label, inner in zip(_labels(value), value, strict=True):
             yield from _flatten(f"{prefix}.{label}", inner)
     else:

@@ -61,9 +61,7 @@ def send_sweep(
     return _tags(client, run, {name: value for name, value in tags.items() if value}), sent
 
 
-def _status(
-    client: TrackingClient, run: StoredRun, status: RunStatus, facts: Sequence[JobFacts]
-) -> StoredRun:
+def _status(client: TrackingClient, run: StoredRun, status: RunStatus, facts: Sequence[JobFacts]) -> StoredRun:
     end_ms = None
     if status not in (RunStatus.RUNNING, RunStatus.SCHEDULED):
         ends = [(f.result or f.end or {}).get("finished") or f.last_sign_s for f in facts]
@@ -105,9 +103,7 @@ def report_files(sweep: Sweep, store: Store, facts: Sequence[JobFacts]) -> dict[
     for fact in done:
         assert fact.result is not None
         report = store.run(fact.entry.job.id).path / str(fact.result["report"])
-        folder = (
-            REPORT_FOLDER if len(done) == 1 else f"{REPORT_FOLDER}/{fact.entry.stage}-{fact.entry.job.id[:6]}"
-        )
+        folder = REPORT_FOLDER if len(done) == 1 else f"{REPORT_FOLDER}/{fact.entry.stage}-{fact.entry.job.id[:6]}"
         files |= _below(report.parent, folder)
     return files or _below(store.sweep_dir(sweep.name) / REPORT_FOLDER, REPORT_FOLDER)
 
@@ -118,9 +114,7 @@ def _below(root: Path, folder: str) -> dict[str, Path]:
     return {f"{folder}/{p.relative_to(root).as_posix()}": p for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-def _report(
-    client: TrackingClient, run: StoredRun, sweep: Sweep, files: Mapping[str, Path]
-) -> tuple[StoredRun, Sent]:
+def _report(client: TrackingClient, run: StoredRun, sweep: Sweep, files: Mapping[str, Path]) -> tuple[StoredRun, Sent]:
     """Send the report's files where any of them changed. A store that refuses files is told, not raised."""
     from manager.tracking_client import TrackingError
 
@@ -159,10 +153,7 @@ def describe(
         total = sum(entry.stage == stage for entry in sweep.jobs)
         lines.append(f"| {stage} | {_count_text(by_stage.get(stage, []), total)} |")
     findings = [
-        str(text)
-        for f in facts
-        if f.entry.job.kind is Kind.REPORT
-        for text in (f.result or {}).get("findings", ())
+        str(text) for f in facts if f.entry.job.kind is Kind.REPORT for text in (f.result or {}).get("findings", ())
     ]
     if findings:
         lines += ["", "Findings:", *(f"- {text}" for text in findings)]

@@ -116,8 +116,13 @@ def run_names(entries: Sequence[SweepJob]) -> dict[str, str]:
         differing = [n for n in names if len({str(values.get(n)) for values in labels.values()}) > 1]
         for job_id, values in labels.items():
             told = [name for name in (differing or names) if name in values]
-            result[job_id] = " ".join([stage, *(f"{name}={values[name]}" for name in told)])
+            result[job_id] = " ".join([stage, *(_label(name, values[name]) for name in told)])
     return result
+
+
+def _label(name: str, value: Any) -> str:
+    """A word speaks for itself; a number needs its name."""
+    return value if isinstance(value, str) and value != "last" else f"{name}={value}"
 
 
 def _telling_labels(entry: SweepJob) -> dict[str, Any]:
@@ -209,14 +214,10 @@ def metric_values(record: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
 
 def metric_names(*journals: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The job's own metric names and what MLflow calls them."""
-    return tracking_names(
-        {key for records in journals for record in records for key, _ in metric_values(record)}
-    )
+    return tracking_names({key for records in journals for record in records for key, _ in metric_values(record)})
 
 
-def points_of(
-    attempts: Sequence[Sequence[Mapping[str, Any]]], names: Mapping[str, str], *, alive: bool
-) -> Points:
+def points_of(attempts: Sequence[Sequence[Mapping[str, Any]]], names: Mapping[str, str], *, alive: bool) -> Points:
     """The surviving points of a job's attempts, given their journals' records, oldest first."""
     raw: dict[tuple[str, int], tuple[int, float, float]] = {}
     for number, records in enumerate(attempts):

@@ -387,9 +387,7 @@ def _send_artifacts(context: Context, want: Wanted, memory: Memory) -> tuple[Sen
     root = want.observed.run.path
     texts = _params(want, memory.extras).texts
     stamps = {place: _stamp(root / place[0]) for place in memory.extras.artifacts}
-    notes = [
-        f"{root / place[0]}: logged as an artifact, but not there" for place, s in stamps.items() if s is None
-    ]
+    notes = [f"{root / place[0]}: logged as an artifact, but not there" for place, s in stamps.items() if s is None]
     present = {place: stamp for place, stamp in stamps.items() if stamp is not None}
     if not present and not texts:
         return Sent(notes=tuple(notes)), True, None

@@ -345,14 +345,17 @@ class SweepTracking:
         started = [o.facts.attempts[0].get("started") for o in self._observed.values()]
         start_ms = round(1000 * min((float(s) for s in started if s), default=time.time()))
         sent = Sent()
-        for key, name in [("sweep", self._sweep.name), *((f"stage/{stage}", stage) for stage in stages)]:
+        every = [("sweep", self._sweep.name), *((f"stage/{stage}", stage) for stage in stages)]
+        # MLflow's UI shows the newest first: a millisecond apart, stages are listed in the sweep's order.
+        starts = {key: start_ms + behind for behind, (key, _) in enumerate(reversed(every))}
+        for key, name in every:
             if key in self._parents:
                 continue
             tags = {KEY_TAG: key, "sweep": self._sweep.name, "kind": key.partition("/")[0]}
             if key != "sweep":
                 tags |= {"stage": name, "mlflow.parentRunId": self._parents["sweep"].id}
             assert self._experiment_id is not None
-            self._parents[key] = self._client.create_run(self._experiment_id, name, start_ms, tags)
+            self._parents[key] = self._client.create_run(self._experiment_id, name, starts[key], tags)
             sent += Sent(created=1)
         return sent
 

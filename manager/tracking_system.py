@@ -133,9 +133,7 @@ def gpu_values(text: str) -> dict[str, float]:
     for line in text.splitlines():
         index, *cells = [cell.strip() for cell in line.split(",")]
         told = {
-            name: number
-            for name, cell in zip(GPU_FIELDS, cells, strict=False)
-            if (number := _number(cell)) is not None
+            name: number for name, cell in zip(GPU_FIELDS, cells, strict=False) if (number := _number(cell)) is not None
         }
         prefix = f"system/gpu_{index}"
         if "utilization.gpu" in told:

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from manager.run import Failed, Run
+from manager.run import Failed, Run, Stopped
 from trainers import checkpoints, distributed
 from trainers.export import export
 
@@ -69,10 +69,12 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._tokens_before = float(state.num_input_tokens_seen or 0)
         self.run.progress(state.global_step, state.max_steps)
+        if distributed.any_rank(self.run.stop_requested, args.device):
+            raise Stopped(f"{self.run.stop_reason or 'asked to stop'} before step {state.global_step + 1}")
         if self.drift is not None:
             self.drift.begin(self.trainer)
         if state.global_step and self.due(state.global_step, state.max_steps):
-            self._export(state)  # a kill between the state and its export left this to do
+            self._export(state)  # a kill between the state and its export may have left this to do
         if state.global_step >= state.max_steps:
             raise AlreadyTrained
 
@@ -160,7 +162,10 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
 
     def _export(self, state: Any) -> None:
         step = state.global_step
+        target = self.run.directory.model_dir(step)
+        if distributed.from_first(checkpoints.is_complete(target)):
+            return  # never replaced: evaluations may have been made of it
         if self.drift is not None:
             self.run.log(self.drift.measure(self.trainer), step)
-        export(self.trainer, self.run.directory.model_dir(step), {"job": self.run.directory.id, "step": step})
+        export(self.trainer, target, {"job": self.run.directory.id, "step": step})
         self.run.event("exported", f"weights after step {step}", step=step)

@@ -1,7 +1,6 @@
 """Trained weights in the form that engines load: safetensors, tokenizer, chat template, generation config.
 
-A folder is made beside and renamed; COMPLETE.json inside is written last. A complete export is never
-replaced: evaluations may have been made of it.
+A folder is made beside and renamed; COMPLETE.json inside is written last.
 """
 
 from __future__ import annotations
@@ -18,8 +17,6 @@ from trainers import adapters, checkpoints, distributed
 
 def export(trainer: Any, target: Path, source: Mapping[str, Any]) -> None:
     """Write the model of `trainer` to `target`. All ranks call it: sharded weights are gathered."""
-    if distributed.from_first(checkpoints.is_complete(target)):
-        return
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if trainer.args.process_index == 0:
         model = trainer.accelerator.unwrap_model(trainer.model_wrapped)

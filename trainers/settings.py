@@ -7,6 +7,7 @@ Torch-free: the control plane may check settings with it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,6 +83,8 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
     given = dict(config.get(section) or {})
     check(section, given)
     defaults: dict[str, Any] = {"lr_scheduler_type": "constant", "bf16": gpu, "gradient_checkpointing": gpu}
+    if gpu and importlib.util.find_spec("flash_attn"):
+        defaults["model_init_kwargs"] = {"attn_implementation": "flash_attention_2"}
     decided: dict[str, Any] = {
         "output_dir": str(output_dir),
         "seed": config.get("seed", 0),
@@ -93,7 +96,7 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "steps",
-        "save_steps": _save_steps(given, split.boundary),
+        "save_steps": _save_steps(given, split.boundary * (given.get("num_iterations") or 1)),
         "save_total_limit": None,
     }
     if not gpu:
@@ -101,8 +104,6 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
     if trainer != "sft":
         defaults |= {"temperature": 1.0, "beta": 0.0}
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
-        if num_iterations := given.get("num_iterations"):
-            decided["save_steps"] *= num_iterations
         decided |= generation_arguments(config.get("generation"))
     return {**defaults, **given, **decided}
 

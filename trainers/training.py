@@ -98,7 +98,17 @@ def train(trainer: Any, run: Run, callback: RunCallback, export_setting: Any) ->
         trainer.train(resume_from_checkpoint=str(resume.path) if resume.path else None)
     if callback.stopping and trainer.state.global_step < total:
         raise Stopped(f"{run.stop_reason or 'asked to stop'}; saved at step {trainer.state.global_step}")
-    return {"last_step": trainer.state.global_step, "models": exported_steps(run), "metrics": callback.last}
+    metrics = callback.last or last_logged(run)
+    return {"last_step": trainer.state.global_step, "models": exported_steps(run), "metrics": metrics}
+
+
+def last_logged(run: Run) -> dict[str, float]:
+    """The values of the last step that an earlier attempt logged."""
+    found: dict[str, float] = {}
+    for record in run.directory.journal():
+        if record["type"] == "metrics" and "loss" in record["values"]:
+            found = record["values"]
+    return found
 
 
 def total_steps(trainer: Any) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from manager.atomic import write_text
 from manager.run import Failed, Run
 from trainers import checkpoints, distributed
 
@@ -47,8 +48,9 @@ def _convert(state: Path, stage: int) -> str | None:
     """Convert the state once; what went wrong, or None."""
     step = next(path for path in state.glob("global_step*") if not path.name.endswith(("_universal", ".tmp")))
     target = step.with_name(f"{step.name}_universal")
-    if (state / TAG_FILE).is_file():
-        return None
+    tag = state / TAG_FILE
+    if tag.is_file() and tag.read_text() == target.name and target.is_dir():
+        return None  # the converter writes the tag too, but before it is done: the name tells ours
     temporary = step.with_name(f"{step.name}.tmp")
     for left in (temporary, target):
         shutil.rmtree(left, ignore_errors=True)
@@ -65,5 +67,5 @@ def _convert(state: Path, stage: int) -> str | None:
         lines = (done.stderr or done.stdout).strip().splitlines()
         return lines[-1] if lines else f"exit code {done.returncode}"
     os.rename(temporary, target)
-    (state / TAG_FILE).write_text(target.name)
+    write_text(tag, target.name, durable=True)
     return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from manager.errors import UserError
 
 
-def need(module: str, environment: str) -> ModuleType:
+def need(module: str, environment: str) -> Any:
     """The module, or a UserError that names the extra."""
     try:
         return importlib.import_module(module)

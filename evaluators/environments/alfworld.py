@@ -6,6 +6,7 @@ textworld package, which also proves that a problem of ours can be solved within
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import random
@@ -38,13 +39,17 @@ def _logic() -> tuple[str, str]:
 
 
 @cache
-def _translate_once() -> None:
-    """Keep the planner's translations of the last problems.
+def _parse_once() -> None:
+    """Keep what the package parses again and again: problems four times a reset, command templates every step.
 
-    The package translates a problem four times for each reset, seconds in a kitchen; the result is only read.
+    Replaces two of its functions by memoised ones. A translation is only read; a parsed template is changed while it
+    is filled, so each caller gets a copy.
     """
     planner = need("fast_downward", "alfworld")
     planner.pddl2sas = lru_cache(maxsize=64)(planner.pddl2sas)
+    templates = need("textworld.envs.pddl.textgen", "alfworld")
+    parsed = lru_cache(maxsize=4096)(templates._parse_and_convert)
+    templates._parse_and_convert = lambda text, **options: copy.deepcopy(parsed(text, **options))
 
 
 @lru_cache(maxsize=16)
@@ -75,7 +80,7 @@ class AlfWorld(Environment):
             need("textworld", self.name).EnvInfos(admissible_commands=True, won=True, facts=True)
         )
         self._domain, self._grammar = _logic()
-        _translate_once()
+        _parse_once()
 
     def task_count(self, split: str) -> int | None:
         return len(_official_games(self._data, split)) if self._data else None

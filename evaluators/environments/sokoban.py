@@ -138,7 +138,7 @@ def generate(rng: random.Random, height: int, width: int, boxes: int) -> Level:
 
 def read_levels(path: Path) -> list[Level]:
     """The levels of a file, separated by blank lines or lines that begin with `;`."""
-    levels = []
+    levels: list[Level] = []
     for block in _blocks(path):
         width = max(len(line) for line in block)
         cells = {(r, c): mark for r, line in enumerate(block) for c, mark in enumerate(line.ljust(width))}

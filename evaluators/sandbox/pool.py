@@ -73,13 +73,11 @@ class _Worker:
         header, blobs, wall_s = request_of(program)
         try:
             self._connection.settimeout(wall_s + _GRACE_S)  # fails where the pool was closed meanwhile
-            self._connection.sendall(b"r")
             wire.send_frame(self._connection, header, *blobs)
             tests = tests_of(program)
             if tests is not None:
                 wire.send_frame(self._connection, tests)
             answer = wire.receive_frame(self._connection)
-            wire.receive_exactly(self._connection, 1)
         except (wire.FrameError, OSError) as error:
             raise SandboxError(f"{self.errors() or error}") from error
         return answer

@@ -149,7 +149,7 @@ def _close(a: Plain, b: Plain) -> bool:
         return True
     if a.exact and b.exact:
         return False
-    tolerance = Fraction(5, 10**7) * min(1, max(abs(a.value), abs(b.value)))
+    tolerance = Fraction(5, 10**7) * min(Fraction(1), max(abs(a.value), abs(b.value)))
     return abs(a.value - b.value) <= tolerance
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from manager.cli import data, evaluation, jobs, machine, results, sweeps
+from manager.cli import data, evaluation, jobs, machine, results, samples, sweeps
 
 app = typer.Typer(
     name="manager",
@@ -31,8 +31,10 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     machine.doctor,
     machine.clean,
     evaluation.evaluate,
+    samples.show_prompt,
 )
 
 for _command in _COMMANDS:
     app.command()(_command)
+app.command("import")(samples.import_samples)
 app.add_typer(data.app, name="data")

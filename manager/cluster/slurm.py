@@ -26,7 +26,7 @@ from manager.cluster.slurm_arrays import (
 )
 from manager.cluster.slurm_command import SchedulerSilent, ask, call
 from manager.cluster.slurm_limits import Limits, read_limits
-from manager.cluster.slurm_query import NEVER, Rows, ask_sacct, ask_squeue
+from manager.cluster.slurm_query import STUCK, Rows, ask_sacct, ask_squeue
 from manager.cluster.slurm_record import (
     Record,
     new_token,
@@ -278,7 +278,7 @@ class SlurmBackend:
         stuck = [
             seen[entry.job.id].scheduler_id
             for entry in entries
-            if entry.job.id in seen and seen[entry.job.id].reason in (NEVER, HELD_BACK)
+            if entry.job.id in seen and seen[entry.job.id].reason in (*STUCK, HELD_BACK)
         ]
         if stuck:
             call(["scancel", *compact_ids(stuck)], timeout_s=self._site.timeout_s)

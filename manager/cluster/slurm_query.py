@@ -27,8 +27,9 @@ _ENDED = frozenset(
     {"COMPLETED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "CANCELLED", "BOOT_FAIL", "DEADLINE",
      "PREEMPTED", "REVOKED"}
 )
-# A pending job that can never start: its parent failed. Some sites cancel it, others leave it for ever.
-NEVER = "DependencyNeverSatisfied"
+# Reasons of pending jobs that stay so for ever: the parent failed (some sites cancel such a job, others leave
+# it), or old processes under the same id kept the node from starting it.
+STUCK = ("DependencyNeverSatisfied", "launch failed requeued held")
 
 # Tasks of an expression that was cut off ("1,3,5..."): every index that is not listed elsewhere.
 REST = -1
@@ -59,7 +60,7 @@ class Row:
 
     @property
     def never_starts(self) -> bool:
-        return self.phase is Phase.QUEUED and NEVER in self.reason
+        return self.phase is Phase.QUEUED and self.reason in STUCK
 
 
 Rows = Mapping[tuple[str, int], Row]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from manager.cluster.backend import HELD_BACK, Phase, SchedulerView
-from manager.cluster.slurm_query import NEVER, REST, Row, Rows
+from manager.cluster.slurm_query import REST, Row, Rows
 from manager.cluster.slurm_record import Record, submissions_of
 
 _ORDER = {Phase.RUNNING: 4, Phase.QUEUED: 3, Phase.UNKNOWN: 2}
@@ -77,8 +77,8 @@ def _view(record: Record, index: int, evidence: Evidence) -> SchedulerView:
 def _listed(record: Record, index: int, row: Row) -> SchedulerView:
     scheduler_id = f"{row.array_id}_{index}" if row.array_id else row.job_id
     if row.never_starts:
-        # It stays in the queue for ever on some sites, but it is over: its parent failed.
-        return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=NEVER)
+        # It stays in the queue for ever, but it is over: to be run it has to be submitted anew.
+        return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=row.reason)
     if record.held and row.phase is Phase.QUEUED:
         return SchedulerView(Phase.ENDED, record.token, scheduler_id, reason=HELD_BACK)
     reason = row.reason if row.phase is Phase.QUEUED else ("" if row.state == "RUNNING" else row.state)

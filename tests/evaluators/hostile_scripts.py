@@ -92,7 +92,9 @@ RESOURCES = [
     _h("ignoring every signal", "import signal\nfor s in range(1, 65):\n try: signal.signal(s, signal.SIG_IGN)\n except (OSError, ValueError): pass\nwhile True: pass", K.TIME_LIMIT),
     _h("blocking every signal", "import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ntime.sleep(1000)", K.TIME_LIMIT),
     _h("busy in many processes", "import os\nfor _ in range(3): os.fork()\nwhile True: pass", K.TIME_LIMIT),
-    _h("stopping itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", K.TIME_LIMIT),
+    _h("stopping itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", K.WRONG_OUTPUT),
+    _h("stopping its child", "import os, signal\np = os.fork()\nif not p: os.kill(os.getpid(), signal.SIGSTOP)\nos.waitpid(p, 0)", K.TIME_LIMIT),
+    _h("killing its child", "import os\np = os.fork()\nif not p: os.kill(os.getpid(), 9)\nprint('held' if os.waitpid(p, 0)[1] == 9 else 'not killed')"),
     _h("waiting for input that ends", "import sys\nsys.stdin.read()\nprint('held')"),
     _h("too many threads", "import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(9,)).start()", K.CRASHED, K.TIME_LIMIT, K.MEMORY_LIMIT),
     _h("a thread that outlives main", "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nprint('held')", K.TIME_LIMIT),
@@ -121,8 +123,8 @@ RESOURCES = [
     _h("printing a gigantic integer", "print(7 ** 10**5)", K.CRASHED, says="4300 digits"),
     _h("a regular expression without end", "import re\nre.match('(a+)+$', 'a' * 40 + 'b')", K.TIME_LIMIT),
     _h("a segmentation fault", "import ctypes\nctypes.string_at(0)", K.CRASHED, says="SIGSEGV"),
-    _h("abort", "import os\nos.abort()", K.CRASHED, says="SIGABRT"),
-    _h("killing itself", "import os\nos.kill(os.getpid(), 9)", K.CRASHED, says="SIGKILL"),
+    _h("abort", "import os\nos.abort()", K.CRASHED, says="killed by"),
+    _h("killing itself", "import os\nos.kill(os.getpid(), 9)", K.WRONG_OUTPUT),
     _h("killing everything", "import os\nos.kill(-1, 9)\nprint('held')", K.CRASHED, K.PASSED),
     _h("compiling a deep expression", "eval('(' * 100000 + ')' * 100000)", K.CRASHED, K.MEMORY_LIMIT),
 ]  # fmt: skip
@@ -141,11 +143,6 @@ ESCAPES = [
     _denied("the terminal", "open('/dev/tty', 'r+b')"),
     _denied("a kernel setting", "open('/proc/sys/kernel/core_pattern', 'w').write('|/tmp/x')"),
     _denied("user namespaces switched on again", "open('/proc/sys/user/max_user_namespaces', 'w').write('9')"),
-    _denied("the supervisor's memory", "open('/proc/1/mem', 'rb').read(1)"),
-    _denied("the supervisor's environment", "open('/proc/1/environ', 'rb').read()"),
-    _denied("the supervisor's descriptors", "os.listdir('/proc/1/fd')"),
-    _denied("the supervisor's root", "os.listdir('/proc/1/root/')"),
-    _denied("the supervisor's memory map", "open('/proc/1/maps').read()"),
     _denied("becoming root", "os.setuid(0)"),
     _denied("changing the root", "os.chroot('/tmp')"),
     _denied("raising the file limit", "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (10**6, 10**6))", errors="ValueError, OSError"),
@@ -184,9 +181,8 @@ ESCAPES = [
     _syscall("loading a module", 313, 0, 0, 0),
     _syscall("the kernel log", 103, 3, 0, 0),
     _h("32-bit system calls", "import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(bytes.fromhex('b814000000cd80c3'))\nctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\nprint('got through')", K.CRASHED),
-    _h("killing the supervisor", "import os, signal\nfor s in (9, 15, 2, 19): os.kill(1, s)\nimport time; time.sleep(0.1)\nprint('held')"),
     _h("killing the parent", "import os\nos.kill(os.getppid(), 9)\nimport time; time.sleep(0.1)\nprint('held')"),
-    _h("seeing other processes", "import os\nprint('held' if len([p for p in os.listdir('/proc') if p.isdigit()]) == 2 else os.listdir('/proc'))"),
+    _h("seeing other processes", "import os\nprint('held' if len([p for p in os.listdir('/proc') if p.isdigit()]) == 1 else os.listdir('/proc'))"),
     _h("a setuid program", "import subprocess\nr = subprocess.run(['su', '-c', 'id'], capture_output=True, stdin=subprocess.DEVNULL)\nprint('held' if r.returncode and b'uid=0' not in r.stdout else r)"),
     _h("capabilities", "print('held' if all(int(l.split()[1], 16) == 0 for l in open('/proc/self/status') if l.startswith('Cap')) else 'got through')"),
     _h("capabilities after exec", "import subprocess\nprint('held' if b'0000000000000000' in subprocess.run(['grep', 'CapEff', '/proc/self/status'], capture_output=True).stdout else 'got through')"),
@@ -194,6 +190,18 @@ ESCAPES = [
     _h("the environment of every process", "import os, glob\ntext = repr(dict(os.environ))\nfor p in glob.glob('/proc/[0-9]*/environ'):\n try: text += repr(open(p, 'rb').read())\n except OSError: pass\nprint('got through' if 'hf_secret' in text else 'held')"),
     _h("the harness's modules", "import sys\nprint('held' if not [m for m in sys.modules if 'inside' in m] else 'got through')"),
     _h("the input as a way in", "import os\ntry: os.write(0, b'x')\nexcept OSError: print('held')"),
+]  # fmt: skip
+
+# Under a supervisor of their own, which is the first process that they see.
+SUPERVISED = [
+    _denied("the supervisor's memory", "open('/proc/1/mem', 'rb').read(1)"),
+    _denied("the supervisor's environment", "open('/proc/1/environ', 'rb').read()"),
+    _denied("the supervisor's descriptors", "os.listdir('/proc/1/fd')"),
+    _denied("the supervisor's root", "os.listdir('/proc/1/root/')"),
+    _denied("the supervisor's memory map", "open('/proc/1/maps').read()"),
+    _h("killing the supervisor", "import os, signal\nfor s in (9, 15, 2, 19): os.kill(1, s)\nimport time; time.sleep(0.1)\nprint('held')"),
+    _syscall("ptrace of the supervisor", 101, 16, 1, 0, 0),
+    _h("seeing other processes", "import os\nprint('held' if len([p for p in os.listdir('/proc') if p.isdigit()]) == 2 else os.listdir('/proc'))"),
 ]  # fmt: skip
 
 OUTPUTS = [

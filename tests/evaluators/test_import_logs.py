@@ -12,7 +12,7 @@ import pytest
 from evaluators import benchmarks
 from evaluators.benchmark import Item
 from evaluators.import_logs import import_logs
-from evaluators.records import OutcomeFiles
+from evaluators.records import OutcomeFiles, Record
 from manager.atomic import read_jsonl
 from manager.errors import UserError
 from manager.store import Store
@@ -21,6 +21,10 @@ from tests.data import DATA, needs_data
 
 def items(name: str, count: int) -> list[Item]:
     return list(benchmarks.get(name).items("test", DATA))[:count]
+
+
+def by_key(outcomes: Path, benchmark: str) -> dict[tuple[str, int], Record]:
+    return {record.key: record for record in OutcomeFiles(outcomes).finished(benchmark)}
 
 
 def lm_eval_row(place: int, question: str, texts: list[str], score: float, **more: Any) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def test_lm_eval_samples_are_scored_again_and_disagreements_are_listed(tmp_path:
     assert [(d.item, d.theirs, d.ours) for d in found.disagreements] == [(chosen[1].id, 0.0, 1.0)]
     run = store.run(found.job)
     assert run.is_done()
-    records = OutcomeFiles(run.outcomes).peek("gsm8k")
+    records = by_key(run.outcomes, "gsm8k")
     assert [records[item.id, 0].value for item in chosen[:3]] == [1.0, 1.0, 0.0]
     comparison = list(read_jsonl(run.path / "artifacts" / "imported-gsm8k.jsonl"))
     first = next(line for line in comparison if line["item"] == chosen[0].id)
@@ -96,7 +100,7 @@ def test_where_only_likelihoods_were_compared_their_score_stays(tmp_path: Path) 
     store = Store.open(tmp_path / "store", create=True)
     found = import_logs(store, "lm-eval", write_lm_eval(tmp_path / "log", "mini_knowledge", [row]))
     assert (found.records, found.rescored) == (1, 0)
-    record = next(iter(OutcomeFiles(store.run(found.job).outcomes).peek("mini_knowledge").values()))
+    record = next(iter(by_key(store.run(found.job).outcomes, "mini_knowledge").values()))
     assert (record.value, "own score" in record.why) == (1.0, True)
 
 
@@ -132,7 +136,7 @@ def test_inspect_logs_in_both_their_formats(tmp_path: Path, zipped: bool) -> Non
         path.write_text(json.dumps(log))
     store = Store.open(tmp_path / "store", create=True)
     found = import_logs(store, "inspect", path)
-    records = OutcomeFiles(store.run(found.job).outcomes).peek("mini_knowledge")
+    records = by_key(store.run(found.job).outcomes, "mini_knowledge")
     assert [records[item.id, 0].outcome for item in chosen[:2]] == ["right", "truncated"]
     assert [(d.item, d.theirs) for d in found.disagreements] == [(chosen[2].id, 0.5)]
     assert store.run(found.job).job().config["model"]["name"] == "openai/gpt"

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from evaluators.sandbox import Limits, Sandbox, Script, VerdictKind
-from tests.evaluators.hostile_scripts import ESCAPES, OUTPUTS, RESOURCES, SHORT, Hostile
+from evaluators.sandbox import Command, Limits, Sandbox, Script, Step, VerdictKind
+from tests.evaluators.hostile_scripts import ESCAPES, OUTPUTS, RESOURCES, SHORT, SUPERVISED, Hostile
 from tests.evaluators.needs_sandbox import needs_sandbox
 
 pytestmark = needs_sandbox
@@ -25,7 +25,7 @@ left = os.listdir('.') + os.listdir('/tmp') + os.listdir('/dev/shm')
 processes = [p for p in os.listdir('/proc') if p.isdigit()]
 print(left, len(processes), json.dumps([1]), len('abc'), 'POISON' in os.environ, sys.getrecursionlimit())
 """
-_CLEAN_OUTPUT = "['work'] 2 [1] 3 False 1000"
+_CLEAN_OUTPUT = "['work'] 1 [1] 3 False 1000"
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,15 @@ def test_resources_are_bounded(sandbox: Sandbox, hostile: Hostile) -> None:
 @pytest.mark.parametrize("hostile", ESCAPES, ids=lambda hostile: hostile.name)
 def test_escapes_are_refused(sandbox: Sandbox, hostile: Hostile) -> None:
     _run_and_check(sandbox, hostile)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="system call numbers are of x86-64")
+@pytest.mark.parametrize("hostile", SUPERVISED, ids=lambda hostile: hostile.name)
+def test_the_supervisor_is_out_of_reach(sandbox: Sandbox, hostile: Hostile) -> None:
+    step = Step((sandbox.python, "-c", hostile.source), 10)
+    verdict = sandbox.run(Command((step,), limits=SHORT))
+    assert verdict.stdout == b"held\n", verdict
+    assert verdict.passed
 
 
 @pytest.mark.parametrize("hostile", OUTPUTS, ids=lambda hostile: hostile.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +39,8 @@ class Bad:
             print("noise " * 100000); sys.stdout.flush(); os.write(1, b"raw noise")
         if completion == "child":
             import subprocess; subprocess.Popen(["sleep", "36171"]); time.sleep(3600)
+        if completion == "limit":
+            import resource; return Score(1.0, Outcome.RIGHT, str(resource.getrlimit(resource.RLIMIT_AS)[0]), "")
         return Score(1.0, Outcome.RIGHT, completion[:10], "")
 
 BENCHMARK = Bad()
@@ -48,6 +51,7 @@ BENCHMARK = Bad()
 def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The benchmark above, found as any other, in this process and in the scorers'."""
     (tmp_path / "bad_scorer.py").write_text(BAD)
+    (tmp_path / "bad_code.py").write_text(BAD.replace('domain = "bad"', 'domain = "code"'))
     site = f"import evaluators.benchmarks as b\nb.__path__.append({str(tmp_path)!r})\n"
     (tmp_path / "sitecustomize.py").write_text(site)
     root = str(Path(__file__).parents[2])
@@ -57,7 +61,8 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     benchmarks.names.cache_clear()
     benchmarks.get.cache_clear()
-    sys.modules.pop("evaluators.benchmarks.bad_scorer", None)
+    for name in ("bad_scorer", "bad_code"):
+        sys.modules.pop(f"evaluators.benchmarks.{name}", None)
 
 
 def scores(*answers: str, workers: int = 1) -> dict[str, Score]:
@@ -91,6 +96,16 @@ def test_what_goes_wrong_in_a_scorer_is_the_graders_failure_and_the_next_is_judg
 
 
 @pytest.mark.usefixtures("bad")
+def test_programs_that_a_scorer_runs_do_not_inherit_its_memory_limit() -> None:
+    found: list[str | None] = []
+    pool = ScorerPool(1, memory_gb=2.0)
+    for benchmark in ("bad_scorer", "bad_code", "bad_scorer"):
+        pool.submit(Task(benchmark, Item("1", {}), "limit", False, lambda score: found.append(score.extracted)))
+    pool.finish()
+    assert found == [str(2 * 2**30), str(resource.getrlimit(resource.RLIMIT_AS)[1]), str(2 * 2**30)]
+
+
+@pytest.mark.usefixtures("bad")
 def test_what_a_scorer_prints_does_not_reach_the_answers() -> None:
     assert scores("print", "next")["next"].outcome is Outcome.RIGHT
 
@@ -107,6 +122,17 @@ def test_a_scorers_children_go_with_it() -> None:
     ours = [p for p in psutil.process_iter(["cmdline", "status"]) if p.info["cmdline"] == ["sleep", "36171"]]
     left = [p for p in ours if p.info["status"] != psutil.STATUS_ZOMBIE]
     assert not left
+
+
+@pytest.mark.usefixtures("bad")
+def test_asked_to_stop_it_does_not_wait_for_scorers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BAD_SECONDS", "600")
+    pool = ScorerPool(1)
+    found: list[Score] = []
+    pool.submit(Task("bad_scorer", Item("1", {}), "hang", False, found.append))
+    assert pool.finish(lambda: True) is False
+    pool.abandon()
+    assert not found
 
 
 @pytest.mark.usefixtures("bad")

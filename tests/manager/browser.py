@@ -77,9 +77,7 @@ class Page:
     def wait_for(self, condition: Any, what: str) -> None:
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
-            assert time.monotonic() < deadline, (
-                f"waited in vain for {what}; the page says: {self.text()[:2000]}"
-            )
+            assert time.monotonic() < deadline, f"waited in vain for {what}; the page says: {self.text()[:2000]}"
             time.sleep(0.3)
 
     def click(self, text: str, tags: str = "button,a,span,div") -> None:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from manager.store import Store
 from manager.tracking import SyncResult, sync, ui_command
 from manager.tracking_view import view_link
@@ -38,9 +40,7 @@ def served(store: Store, sweep: str) -> Iterator[str]:
     """MLflow's UI as `manager ui` serves it; its address."""
     command = ui_command(store, sweep)
     address = f"http://127.0.0.1:{command[command.index('--port') + 1]}/"
-    process = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + DEADLINE_S
         while True:
@@ -101,6 +101,7 @@ def make_pictures(store: Store, sweep: str, folder: Path) -> list[Path]:
             time.sleep(3)  # animations
             path = folder / f"{name}.png"
             page.picture(path)
+            Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(path, optimize=True)
             size = path.stat().st_size
             assert size <= MAX_BYTES, f"{path}: {size} bytes are too many for a document"
             made.append(path)

@@ -43,7 +43,8 @@ def test_jobs_that_never_began_say_why(tmp_path: Path) -> None:
     no_log = JobFacts(done=False, view=SchedulerView(Phase.ENDED, reason="FAILED 0:53", node="node7"))
     held = JobFacts(done=False, view=SchedulerView(Phase.ENDED, reason=HELD_BACK))
     fine = JobFacts(done=False, view=SchedulerView(Phase.ENDED, reason="COMPLETED"))
-    value = status_of(tmp_path, no_log, held, fine)
+    by_hand = JobFacts(done=False, view=SchedulerView(Phase.ENDED, reason="CANCELLED by 1000"))
+    value = status_of(tmp_path, no_log, held, fine, by_hand)
     assert [row.cause for row in value.problems] == ["launch", "held"]
     assert "node7" in value.problems[0].message
     assert {row.state for row in value.problems} == {State.READY}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from manager.cluster.backend import Phase
 from manager.cluster.slurm_query import REST, Row, Rows
 from manager.cluster.slurm_record import Record
@@ -88,10 +90,11 @@ def test_a_job_in_two_submissions_is_where_it_may_still_act() -> None:
     assert view_of(records, ended)["a"].token == NEW
 
 
-def test_a_job_that_can_never_start_is_over() -> None:
-    queue = rows(row(OLD, 0, Phase.QUEUED, "PENDING", reason="DependencyNeverSatisfied"))
+@pytest.mark.parametrize("reason", ["DependencyNeverSatisfied", "launch failed requeued held"])
+def test_a_job_that_can_never_start_is_over(reason: str) -> None:
+    queue = rows(row(OLD, 0, Phase.QUEUED, "PENDING", reason=reason))
     seen = view_of([record(OLD, {0: "a"})], queue)["a"]
-    assert (seen.phase, seen.reason) == (Phase.ENDED, "DependencyNeverSatisfied")
+    assert (seen.phase, seen.reason) == (Phase.ENDED, reason)
 
 
 def test_an_expression_that_was_cut_off_stands_for_the_tasks_not_listed() -> None:

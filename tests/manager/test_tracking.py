@@ -54,8 +54,8 @@ def test_a_study_is_nested_sweep_stage_job(study: Study) -> None:
         assert run.data.tags["mlflow.parentRunId"] == stages[run.data.tags["stage"]].info.run_id
     assert {run.info.status for run in back.runs} == {"FINISHED"}
     assert sorted(r.info.run_name for r in jobs if r.data.tags["stage"] == "train") == [
-        "train domain=code",
-        "train domain=math",
+        "train code",
+        "train math",
     ]
 
 
@@ -93,10 +93,7 @@ def test_the_report_is_an_artifact_of_the_sweeps_run(study: Study) -> None:
     assert "math helps code" in Path(path).read_text()
     assert back.artifacts(back.run(kind="report", stage="report")) == ["report/report.html"]
     note = sweep.data.tags["mlflow.note.content"]
-    assert (
-        f"#/experiments/{sweep.info.experiment_id}/runs/{sweep.info.run_id}/artifacts/report/report.html"
-        in note
-    )
+    assert f"#/experiments/{sweep.info.experiment_id}/runs/{sweep.info.run_id}/artifacts/report/report.html" in note
     assert "math helps code" in note
 
 
@@ -433,10 +430,7 @@ def test_the_tracking_uri_comes_from_the_sweep_then_the_environment(
 
 
 def test_passwords_are_not_shown() -> None:
-    assert (
-        masked("postgresql+psycopg2://lab:secret@db:5432/mlflow")
-        == "postgresql+psycopg2://lab:***@db:5432/mlflow"
-    )
+    assert masked("postgresql+psycopg2://lab:secret@db:5432/mlflow") == "postgresql+psycopg2://lab:***@db:5432/mlflow"
     assert masked("http://tracking:5000") == "http://tracking:5000"
 
 
@@ -480,9 +474,7 @@ def test_evaluations_join_a_run_that_is_still_training(study: Study) -> None:
 def test_threads_of_one_process_may_sync_at_once(study: Study) -> None:
     finish_study(study, steps=20)
     errors: list[str | None] = []
-    threads = [
-        threading.Thread(target=lambda: errors.append(sync(study.store, "study").error)) for _ in range(2)
-    ]
+    threads = [threading.Thread(target=lambda: errors.append(sync(study.store, "study").error)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -41,20 +41,20 @@ def test_the_runs_are_nested(shown: tuple[Page, str, SyncResult]) -> None:
     page, address, result = shown
     page.open(f"{address}#/experiments/{result.experiment_id}/runs?workflowType=machine_learning")
     page.wait_for_text("11 matching runs", "study")
-    assert "train domain=math" not in page.text()
+    assert "train math" not in page.text()
     open_runs(page, address, result)
-    page.wait_for_text("train domain=math", "train domain=code", "evaluate domain=math", "baseline")
+    page.wait_for_text("train math", "train code", "evaluate math", "baseline")
 
 
 def test_one_chart_has_every_training_run_by_checkpoint_step(shown: tuple[Page, str, SyncResult]) -> None:
     page, address, result = shown
     open_charts(page, address, result)
-    page.wait_for_text("train domain=math", "train domain=code", "math/pass_at_1", "code/pass_at_1")
+    page.wait_for_text("train math", "train code", "math/pass_at_1", "code/pass_at_1")
     lines = (
         "Array.from(document.querySelectorAll('.js-plotly-plot')).map(p => Array.from(new Set("
         "(p.data || []).filter(t => JSON.stringify(t.x) === '[0,100]').map(t => t.name))).sort().join())"
     )
-    both = "train domain=code,train domain=math"
+    both = "train code,train math"
     page.wait_for(lambda: both in page.value(lines), "a chart with a line for each training run")
     # Parallel coordinates over domain and seed.
     page.wait_for_text("data.domain", "seed")
@@ -77,7 +77,7 @@ def test_the_description_links_to_report_and_charts(shown: tuple[Page, str, Sync
 def test_models_show_where_they_are_from(shown: tuple[Page, str, SyncResult]) -> None:
     page, address, result = shown
     page.open(f"{address}#/experiments/{result.experiment_id}/models?workflowType=machine_learning")
-    page.wait_for_text("train domain=math step 100", "tiny-base", "Ready")
+    page.wait_for_text("train math step 100", "tiny-base", "Ready")
 
 
 def test_pictures_for_the_documents(tmp_path: Path, with_database: Callable[[Study], Study]) -> None:

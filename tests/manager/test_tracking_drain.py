@@ -91,9 +91,7 @@ def test_told_to_end_it_sends_the_rest_first(study: Study, started: list[subproc
     assert back.run(kind="sweep").info.status == "FINISHED"
 
 
-def test_killed_it_leaves_no_lock_and_nothing_twice(
-    study: Study, started: list[subprocess.Popen[str]]
-) -> None:
+def test_killed_it_leaves_no_lock_and_nothing_twice(study: Study, started: list[subprocess.Popen[str]]) -> None:
     drain = start(started, [*drain_command(study.store, "study"), "--interval", "0.1"])
     run = begin(study.run_dir("train"))
     train(run, 1, 50)
@@ -106,9 +104,7 @@ def test_killed_it_leaves_no_lock_and_nothing_twice(
     assert back.points(back.run(stage="train", domain="math"), "train/") == expected(1, 100)
 
 
-def test_a_jobs_own_drain_and_the_sweeps_share_the_work(
-    study: Study, started: list[subprocess.Popen[str]]
-) -> None:
+def test_a_jobs_own_drain_and_the_sweeps_share_the_work(study: Study, started: list[subprocess.Popen[str]]) -> None:
     job_id = study.entry("train").job.id
     run = begin(study.run_dir("train"))
     train(run, 1, 10)
@@ -130,9 +126,7 @@ def test_a_jobs_own_drain_and_the_sweeps_share_the_work(
     assert trained.data.tags["mlflow.parentRunId"] == back.run(kind="stage", stage="train").info.run_id
 
 
-def test_a_drain_of_a_sweep_that_is_not_there_says_so(
-    study: Study, started: list[subprocess.Popen[str]]
-) -> None:
+def test_a_drain_of_a_sweep_that_is_not_there_says_so(study: Study, started: list[subprocess.Popen[str]]) -> None:
     drain = start(started, drain_command(study.store, "nothing"))
     _, errors = drain.communicate(timeout=DEADLINE_S)
     assert drain.returncode == 1

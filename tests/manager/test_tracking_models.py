@@ -25,8 +25,8 @@ def test_base_and_checkpoints_are_logged_models_with_their_lineage(study: Study)
     result = sync(study.store, "study")
     back = ReadBack.of(result)
     models = {m.name: m for m in back.client.search_logged_models([result.experiment_id])}
-    assert set(models) == {"tiny-base", "train domain=math step 100", "train domain=code step 100"}
-    base, math = models["tiny-base"], models["train domain=math step 100"]
+    assert set(models) == {"tiny-base", "train math step 100", "train code step 100"}
+    base, math = models["tiny-base"], models["train math step 100"]
     trained = back.client.get_run(back.run(stage="train", domain="math").info.run_id)
     judged = back.client.get_run(back.run(stage="evaluate", domain="math").info.run_id)
     assert math.source_run_id == trained.info.run_id

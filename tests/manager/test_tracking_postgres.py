@@ -82,9 +82,7 @@ def _database(port: int) -> str:
     deadline = time.monotonic() + 120
     while True:
         try:
-            connection = psycopg2.connect(
-                host="127.0.0.1", port=port, user="lab", password="secret", dbname="postgres"
-            )
+            connection = psycopg2.connect(host="127.0.0.1", port=port, user="lab", password="secret", dbname="postgres")
             break
         except psycopg2.OperationalError:
             assert time.monotonic() < deadline, "PostgreSQL did not start"

@@ -31,9 +31,7 @@ class Study:
     def entry(self, stage: str, **labels: Any) -> SweepJob:
         """The first job of the stage with these labels."""
         return next(
-            e
-            for e in self.sweep.jobs
-            if e.stage == stage and all(e.labels.get(k) == v for k, v in labels.items())
+            e for e in self.sweep.jobs if e.stage == stage and all(e.labels.get(k) == v for k, v in labels.items())
         )
 
     def run_dir(self, stage: str, **labels: Any) -> RunDirectory:
@@ -48,9 +46,7 @@ def make_study(
     settings: Mapping[str, Any] | None = None,
 ) -> Study:
     """Baseline, training on each domain, evaluation of its checkpoint, report: as one sweep."""
-    baseline = Job(
-        Kind.EVALUATE, {"model": BASE, "benchmarks": BENCHMARKS, "engine": {"name": "none"}, "seed": 0}
-    )
+    baseline = Job(Kind.EVALUATE, {"model": BASE, "benchmarks": BENCHMARKS, "engine": {"name": "none"}, "seed": 0})
     jobs = [SweepJob("baseline", {"base": "tiny-base"}, baseline)]
     evaluations = []
     for domain in domains:
@@ -85,9 +81,7 @@ def make_study(
 
 def begin(directory: RunDirectory, *, pid: int | None = None) -> Run:
     """One more attempt at a job, by this process, or by the process `pid`."""
-    claimed = claim(
-        directory, {"token": "t", "scheduler": {"name": "slurm", "job_id": "4711"}, "world_size": 1}
-    )
+    claimed = claim(directory, {"token": "t", "scheduler": {"name": "slurm", "job_id": "4711"}, "world_size": 1})
     assert isinstance(claimed, Claimed), claimed
     write_json(claimed.path / "environment.json", {"code": "abc1234"})
     if pid is not None:

@@ -52,9 +52,7 @@ class ReadBack:
         return sorted(found)
 
 
-def expected(
-    first: int, last: int, *, offset: float = 0.0, metrics: int = 3
-) -> Counter[tuple[str, int, float]]:
+def expected(first: int, last: int, *, offset: float = 0.0, metrics: int = 3) -> Counter[tuple[str, int, float]]:
     """The points of `tracked_sweep.train`, each once."""
     return Counter(
         {

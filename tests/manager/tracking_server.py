@@ -159,9 +159,7 @@ class Proxy:
         kind = {"Content-Type": answer.getheader("Content-Type") or "application/json"}
         self._answer(request, answer.status, content, kind)
 
-    def _answer(
-        self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
-    ) -> None:
+    def _answer(self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
         try:
             request.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(body))}.items():

@@ -22,10 +22,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 }
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ALGORITHMS if name != "rloo"]
-
-
-@pytest.mark.parametrize("name", ["rloo", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_algorithm_trains_and_is_resumable(root: Path, model: dict[str, str], name: str) -> None:
     from tests.trainers.test_resume import assert_same_from, kill
 
@@ -48,7 +46,7 @@ def test_a_stage_goes_on_from_another_stages_checkpoint_and_moves_away_from_it(
 ) -> None:
     first = running.add(root, "rl", running.rl_config(model))
     assert running.start(first).wait()["outcome"] == "done"
-    config = running.rl_config({"need": 0, "checkpoint": 4}, seed=1)
+    config = running.rl_config({"need": 0, "checkpoint": 4}, seed=1, trainer="rloo")
     second = running.add(root, "rl", config, needs=(first.id,))
     attempt = running.start(second)
     assert attempt.wait()["outcome"] == "done"

@@ -76,12 +76,26 @@ def test_a_config_that_cannot_run_is_told_before_torch_is_needed(root: Path, cha
     assert failed.value.cause == "config"
 
 
-def test_a_model_that_is_not_there_is_told_in_one_line(root: Path) -> None:
-    directory = running.add(root, "rl", running.rl_config({"path": "/nowhere/model", "digest": ""}))
-    out = running.start(directory).wait()
-    assert out["outcome"] == "failed"
-    assert out["cause"] == "model_unreachable"
-    assert "\n" not in out["message"]
+def test_a_model_that_is_not_there_is_told_in_one_line() -> None:
+    from manager.run import Failed
+    from trainers.training import load_tokenizer
+
+    with pytest.raises(Failed, match="/nowhere/model could not be loaded") as failed:
+        load_tokenizer("/nowhere/model", None)
+    assert failed.value.cause == "model_unreachable"
+    assert "\n" not in str(failed.value)
+
+
+def test_a_model_without_a_chat_template_is_told(model: dict[str, str], tmp_path: Path) -> None:
+    import shutil
+
+    from manager.run import Failed
+    from trainers.training import load_tokenizer
+
+    shutil.copytree(model["path"], tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    with pytest.raises(Failed, match="has no chat template"):
+        load_tokenizer(str(tmp_path / "model"), None)
 
 
 def test_every_completion_has_its_rewards_in_the_table(root: Path, model: dict[str, str]) -> None:

@@ -61,6 +61,11 @@ def private_mounts(size_mb: int, *, executable: bool, keep: list[str]) -> None:
     mount(
         "tmpfs", "/dev/shm", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"size={size_mb}m,nr_inodes=4096,mode=0777"
     )
+    mount_proc()
+
+
+def mount_proc() -> None:
+    """A /proc that shows this pid namespace."""
     mount("proc", "/proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
 
 
@@ -98,19 +103,24 @@ class _CapData(ctypes.Structure):
     )
 
 
-def drop_privileges() -> None:
-    """No capabilities now or after any exec, no way to new ones, and the system-call filter."""
+def drop_future_privileges() -> None:
+    """For this process and all it forks: what no exec can bring back. What it has now stays."""
     capability = 0
     while _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:  # EINVAL past the kernel's last one
         capability += 1
     if capability < 38:
         raise OSError(f"could drop only {capability} capabilities from the bounding set")
     _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl(PR_CAP_AMBIENT)")
-    header = _CapHeader(0x20080522, 0)
-    nothing = (_CapData * 2)()
-    _check(_libc.capset(ctypes.byref(header), ctypes.byref(nothing)), "capset")
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
-    _install_filter()
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        resource.setrlimit(limit, (0, 0))
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (256, 256))
+
+
+def drop_privileges() -> None:
+    """No capabilities, and the system-call filter. Future ones are dropped already."""
+    _check(_libc.capset(ctypes.byref(_CAP_HEADER), ctypes.byref(_NO_CAPABILITIES)), "capset")
+    _check(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.byref(_PROGRAM), 0, 0), "prctl(PR_SET_SECCOMP)")
 
 
 # name: (x86-64, aarch64). None: the call does not exist there.
@@ -179,25 +189,21 @@ class _SockFprog(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
+# made once: every page that a forked process touches is copied first
 _FILTER = b"".join(struct.pack("HBBI", *instruction) for instruction in _filter_program())
-
-
-def _install_filter() -> None:
-    program = _SockFprog(len(_FILTER) // 8, _FILTER)
-    _check(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0), "prctl(PR_SET_SECCOMP)")
+_PROGRAM = _SockFprog(len(_FILTER) // 8, _FILTER)
+_CAP_HEADER = _CapHeader(0x20080522, 0)
+_NO_CAPABILITIES = (_CapData * 2)()
 
 
 def set_limits(limits: dict[str, float], *, address_space: bool) -> None:
     """Hard resource limits of one process. `address_space` counts from what is mapped already."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cpu_s = max(1, int(limits["cpu_s"] + 0.999))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+    # the first process of a namespace does not get the soft limit's signal, only the hard limit's end
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s if address_space else cpu_s + 1))
     file_bytes = int(limits["file_mb"] * _MIB)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(limits["open_files"]),) * 2)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_SIGPENDING, (256, 256))
     # a forked interpreter's threads keep their size; those of a new program get what is set here
     stack = min(256 if address_space else 8, int(limits["memory_mb"])) * _MIB
     hard_stack = resource.getrlimit(resource.RLIMIT_STACK)[1]

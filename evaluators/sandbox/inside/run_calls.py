@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import os
 import socket
 import struct
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from inside.codec import CodecError, Decoder, Encoder, dumps, loads
-from inside.run_script import forget_harness, new_main, open_standard_streams
+from inside.run_script import forget_harness, new_main
 
 _LARGEST = 256 << 20
 _LENGTH = struct.Struct(">I")
@@ -59,9 +58,8 @@ def _read(connection: socket.socket, size: int) -> bytes | None:
 
 def serve(source: bytes, name: str) -> int:
     """Run the program once, then answer calls until the tests hang up. Descriptor 3 is the connection."""
-    connection = socket.socket(fileno=3)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=3)
     forget_harness()
-    open_standard_streams()
     try:
         module, text = new_main(source, name, "solution.py")
         exec(compile(text, "solution.py", "exec", dont_inherit=True), module.__dict__)
@@ -273,7 +271,6 @@ class Remote:
 
 def judge(connection: socket.socket, tests: dict[str, Any]) -> bytes:
     """Run the tests; the verdict as JSON."""
-    sys.stdin = sys.stdout = sys.stderr = open(os.devnull, "r+")  # noqa: SIM115
     namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     sys.modules["tests"] = types.ModuleType("tests")
     done = 0

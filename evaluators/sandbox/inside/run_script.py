@@ -6,7 +6,6 @@ import atexit
 import gc
 import linecache
 import sys
-import threading
 import traceback
 import types
 
@@ -47,8 +46,10 @@ def exit_status(error: SystemExit) -> int:
 def main(source: bytes, argv: list[str]) -> int:
     """What `python program.py` does, ending threads and exit functions included; the exit status."""
     forget_harness()
-    open_standard_streams()
-    sys.argv = ["program.py", *argv]
+    sys.argv = [
+        "program.py",
+        *argv,
+    ]  # the streams of the zygote are unused: they read and write what is at 0 to 2
     status = 0
     try:
         module, text = new_main(source, "__main__", "program.py")
@@ -59,7 +60,9 @@ def main(source: bytes, argv: list[str]) -> int:
         traceback.print_exc()
         status = 1
     try:
-        threading._shutdown()  # type: ignore[attr-defined]  # threads that are no daemons are waited for
+        # Not imported here: it makes every fork dearer. Threads that are no daemons are waited for.
+        if threading := sys.modules.get("threading"):
+            threading._shutdown()
         atexit._run_exitfuncs()
         sys.stdout.flush()
     except BrokenPipeError:
