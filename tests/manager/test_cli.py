@@ -282,3 +282,30 @@ def test_a_store_of_a_newer_layout_is_left_alone(tmp_path: Path, file: Path) -> 
         assert "store layout 99, this manager knows 1; use the version of the manager that wrote it" in answer.stderr
         assert len(answer.stderr.splitlines()) == 1
     assert not any((tmp_path / "runs" / "jobs").iterdir())
+
+
+def test_status_tells_why_a_job_vanished_and_that_it_will_go_on(tmp_path: Path, finished: Path) -> None:
+    store = Store.open(finished)
+    train = next(entry.job.id for entry in store.read_sweep("toy").jobs if entry.stage == "train")
+    (store.run(train).path / "result.json").unlink()
+    (store.run(train).attempts()[-1].path / "end.json").unlink()
+    problems = json.loads(manager(tmp_path, "status", "toy", "--json").stdout)["problems"]
+    assert [(row["id"], row["state"], row["cause"]) for row in problems] == [(train, "interrupted", "vanished")]
+    shown = manager(tmp_path, "status", "toy").stdout
+    assert "vanished (1 attempt): it vanished without a word" in shown
+    assert "run `manager sweep` with the same file to go on" in shown
+
+
+def test_the_shell_completes_commands_and_the_sweeps_of_the_store(tmp_path: Path, finished: Path) -> None:
+    def completed(words: str) -> list[str]:
+        environment = {"_MANAGER_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": "2"}
+        answer = subprocess.run(
+            [sys.executable, "-c", "from manager.cli.app import app; app(prog_name='manager')"],
+            cwd=ROOT, env={**os.environ, **environment, "MANAGER_STORE": str(finished)},
+            capture_output=True, text=True, timeout=300, check=True,
+        )  # fmt: skip
+        return answer.stdout.split()
+
+    assert completed("manager status t") == ["toy"]
+    assert completed("manager status x") == []
+    assert "--watch" in completed("manager status --")
