@@ -23,7 +23,7 @@ def terminal(result: ReportResult) -> RenderableType:
     return Group(*parts)
 
 
-def terminal_text(result: ReportResult, width: int = 100) -> str:
+def terminal_text(result: ReportResult, width: int = 79) -> str:
     """The same as plain text, for a result that is shown again later."""
     console = Console(width=width, file=io.StringIO(), record=True)
     console.print(terminal(result))

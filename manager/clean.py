@@ -1,4 +1,4 @@
-"""What of a sweep can be deleted without losing a result."""
+"""What of a sweep can be deleted: without losing a result, or its results too where the user asks for that."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from manager.job import Sweep
 from manager.observe import attempt_alive
 from manager.store import RunDirectory, Store
+
+JOB = "job.json"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ def candidates(store: Store, sweep: Sweep, *, results: bool) -> list[Deletable]:
         last = run.last_attempt()
         if last is not None and attempt_alive(last):
             continue
-        if results and entry.job.id not in used_elsewhere and run.exists():
+        if results and entry.job.id not in used_elsewhere and run.names() - {JOB}:
             found.append(_deletable(run.path, "a job of this sweep alone, with its result"))
         else:
             found.extend(_leftovers(run))
@@ -55,6 +57,14 @@ def _deletable(path: Path, why: str) -> Deletable:
 
 def delete(found: Sequence[Deletable]) -> None:
     for each in found:
-        # A job's record goes first: a kill midway must not leave a job that looks finished and is not.
+        if not (each.path / JOB).exists():
+            shutil.rmtree(each.path)
+            continue
+        # A job's result goes first: a kill midway must not leave a job that looks finished and is not. What
+        # the job is stays: the sweeps that name it can still be shown, planned and run again.
         (each.path / "result.json").unlink(missing_ok=True)
-        shutil.rmtree(each.path)
+        for child in each.path.iterdir():
+            if child.is_dir():
+                shutil.rmtree(child)
+            elif child.name != JOB:
+                child.unlink()

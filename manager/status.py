@@ -94,6 +94,9 @@ def collect(store: Store, sweep: Sweep, facts: Mapping[str, JobFacts]) -> SweepS
                 running.append(running_row(entry, attempt, time.time()))
         elif state in (State.FAILED, State.UNKNOWN):
             problems.append(_problem(entry, state, facts[entry.job.id]))
+        elif state is State.INTERRUPTED and facts[entry.job.id].outcome in (None, "failed"):
+            # Nobody asked it to stop: worth a look, although the next `manager sweep` goes on with it.
+            problems.append(_problem(entry, state, facts[entry.job.id]))
         elif (row := _stopped_by_scheduler(entry, state, facts[entry.job.id])) is not None:
             problems.append(row)
     rows = tuple(StageRow(name, kind, counts) for name, (kind, counts) in stages.items())

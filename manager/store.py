@@ -108,7 +108,7 @@ class RunDirectory:
         return Attempt.at(folder / max(names)) if names else None
 
     def cancelled(self) -> dict[str, Any] | None:
-        """The user's wish that this job is not run: set by `cancel`, lifted by `retry` and `sweep`."""
+        """The user's wish that this job is not run: set by `cancel`, lifted by `retry`."""
         return read_json(self.path / "cancelled.json")
 
     def set_cancelled(self, value: Mapping[str, Any] | None) -> None:

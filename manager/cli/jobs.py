@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -102,7 +102,7 @@ def cancel(
     from manager.observe import all_facts
     from manager.plan import own_state
 
-    here, entries = _select(store, target, filters)
+    here, entries = _select(store, target, _parse(filters))
     ids = [entry.job.id for entry in entries]
     facts = all_facts(here, ids)
     open_ids = [job_id for job_id in ids if own_state(facts[job_id]) not in (State.DONE, State.CANCELLED)]
@@ -112,24 +112,39 @@ def cancel(
     # Local jobs see the wish by themselves; a scheduler has to be told.
     told = cancel_submitted(here, open_ids)
     running = max(len(told), sum(facts[job_id].alive for job_id in open_ids))
-    print(f"{len(open_ids)} jobs cancelled ({running} of them running); `manager retry` takes it back")
+    if not open_ids:
+        raise UserError(f"{target}: nothing to cancel; every job of it is done or was cancelled before")
+    jobs = "1 job" if len(open_ids) == 1 else f"{len(open_ids)} jobs"
+    print(f"{jobs} cancelled ({running} running); `manager retry` takes it back")
 
 
 def retry(
     target: Target,
     filters: Filters = None,
     store: StoreOption = DEFAULT_STORE,
-    failed: Annotated[bool, typer.Option("--failed", help="Every failed job of the sweep.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed jobs, not cancelled or interrupted ones.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="KEY=VALUE", help="Only these: stage=train, cause=disk_full. Also twice."),
+    ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Forget checkpoints and samples too.")] = False,
 ) -> None:
     """Let failed or cancelled jobs run again with the next `sweep`."""
     from manager.observe import all_facts
     from manager.plan import own_state
 
-    here, entries = _select(store, target, filters)
+    pairs = _parse([*(filters or ()), *(only or ())])
+    cause = pairs.pop("cause", None)
+    here, entries = _select(store, target, pairs)
     facts = all_facts(here, [entry.job.id for entry in entries])
     wanted = (State.FAILED,) if failed else (State.FAILED, State.CANCELLED, State.INTERRUPTED)
     chosen = [entry for entry in entries if own_state(facts[entry.job.id]) in wanted]
+    if cause is not None:
+        causes = {facts[entry.job.id].cause for entry in chosen} - {""}
+        if cause not in causes:
+            known = ", ".join(sorted(causes)) or "none"
+            raise UserError(f"cause={cause}: nothing here ended so; causes: {known}")
+        chosen = [entry for entry in chosen if facts[entry.job.id].cause == cause]
     for entry in chosen:
         run = here.run(entry.job.id)
         run.set_cancelled(None)
@@ -143,12 +158,13 @@ def retry(
     print("run `manager sweep` with the sweep's file to start them")
 
 
-def _select(root: Path, target: str, filters: list[str] | None) -> tuple[Store, list[SweepJob]]:
+def _select(root: Path, target: str, filters: Mapping[str, str]) -> tuple[Store, list[SweepJob]]:
     """The jobs that a target and label filters name."""
     store = Store.open(root)
     if target in store.sweep_names():
         store, sweep = open_sweep(root, target)
-        return store, [entry for entry in sweep.jobs if _fits(entry, _parse(filters))]
+        _check_filters(sweep.jobs, filters)
+        return store, [entry for entry in sweep.jobs if _fits(entry, filters)]
     try:
         run = store.find_job(target)
     except UserError as error:
@@ -168,8 +184,26 @@ def _parse(filters: list[str] | None) -> dict[str, str]:
 
 
 def _fits(entry: SweepJob, filters: Mapping[str, str]) -> bool:
+    labels = _labels(entry)
+    return all(labels.get(key) == value for key, value in filters.items())
+
+
+def _labels(entry: SweepJob) -> dict[str, str]:
     labels = {"stage": entry.stage, "kind": entry.job.kind.value, **entry.labels}
-    return all(str(labels.get(key)) == value for key, value in filters.items())
+    return {key: str(value) for key, value in labels.items()}
+
+
+def _check_filters(entries: Sequence[SweepJob], filters: Mapping[str, str]) -> None:
+    """A filter that no job of the sweep can fit is a slip of the pen."""
+    known: dict[str, set[str]] = {}
+    for entry in entries:
+        for key, value in _labels(entry).items():
+            known.setdefault(key, set()).add(value)
+    for key, value in filters.items():
+        if key not in known:
+            raise UserError(f"{key}={value}: jobs of this sweep have no {key}; valid: {', '.join(known)}")
+        if value not in known[key]:
+            raise UserError(f"{key}={value}: no job has that; {key} is one of {', '.join(sorted(known[key]))}")
 
 
 def why(a: JobId, b: JobId, store: StoreOption = DEFAULT_STORE, as_json: Json = False) -> None:

@@ -47,6 +47,11 @@ def run_here(store: Store, sweep: Sweep, backend: LocalBackend) -> int:
                 pass  # nothing ran; a deleted or older tracking store is brought up to date
             _show_report(console, store, sweep)
             return 0
+        if all(each.act in (Act.SKIP, Act.LEAVE) for each in todo):
+            value = collect(store, sweep, facts)
+            console.print(render.status(value))
+            console.print(f"nothing was started; {next_step(value)}")
+            return 1
         console.print(f"sweep {sweep.name}: {len(todo)} jobs, {backend.slots} at a time, in {store.root}")
         with _tracking(store, sweep, console), Display(console, store, sweep) as display:
             ended = ForegroundSweep(store, sweep, backend, display.update, display.stopping).run()

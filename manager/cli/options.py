@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,18 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as matrix.seed=[0].", show_default=False),
 ]
-SweepName = Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Name of a sweep; the newest if left out.")]
+
+
+def _sweep_names(context: typer.Context, incomplete: str) -> list[str]:
+    """For the shell's completion: the sweeps of the store that this command line names."""
+    root = Path(context.params.get("store") or os.environ.get("MANAGER_STORE") or DEFAULT_STORE)
+    return [path.parent.name for path in root.glob(f"sweeps/{glob.escape(incomplete)}*/sweep.json")]
+
+
+SweepName = Annotated[
+    str | None,
+    typer.Argument(metavar="[SWEEP]", help="Name of a sweep; the newest if left out.", autocompletion=_sweep_names),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 

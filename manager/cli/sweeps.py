@@ -196,4 +196,6 @@ def next_step(value: SweepStatus) -> str:
         return f"`manager logs {first}` shows why; `manager retry {value.name} --failed` tries again"
     if counts[State.RUNNING] or counts[State.QUEUED]:
         return f"`manager status {value.name} --watch` follows it"
+    if counts[State.CANCELLED]:
+        return f"cancelled jobs stay as they are until `manager retry {value.name}`; then run `manager sweep` again"
     return "run `manager sweep` with the same file to go on"

@@ -27,8 +27,8 @@ Path = tuple[str | int, ...]
 
 LEFT_OUT = ("matrix", "exclude", "include")  # may be large, and nothing refers to them
 ALONE = "_text_"  # where a text of those keys is resolved
-_SIMPLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_-]*)\}")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_SIMPLE = re.compile(r"\$\{([^\W\d][\w-]*)\}")
+_WORD = re.compile(r"[^\W\d][\w-]*")
 _environ: ContextVar[Mapping[str, str] | None] = ContextVar("environ", default=None)
 
 

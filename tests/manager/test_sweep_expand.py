@@ -391,3 +391,16 @@ def test_expansion_needs_no_disk() -> None:
     found = Mistakes()
     root = parse("stages: {e: {kind: evaluate, model: fino1-8b, suite: mini}}", "memory", found)
     assert len(expand(Document(root, "memory", found), catalog()).jobs) == 1
+
+
+def test_a_matrix_key_may_be_a_word_of_any_language(tmp_path: Path) -> None:
+    text = """
+        name: words
+        values: {seeds: {klein: 1}}
+        matrix: {größe: [klein]}
+        stages:
+          e: {kind: evaluate, model: qwen2.5-7b-instruct, suite: all16, seed: "${values.seeds.${größe}}"}
+    """
+    sweep = expanded(tmp_path, text)
+    assert [entry.job.config["seed"] for entry in sweep.jobs] == [1]
+    assert sweep.jobs[0].labels == {"größe": "klein"}
