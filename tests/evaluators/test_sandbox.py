@@ -57,6 +57,13 @@ def test_a_bubblewrap_that_is_not_allowed_to_work_is_told(monkeypatch: pytest.Mo
             own.run(Script("pass"))
 
 
+def test_an_old_kernel_is_refused() -> None:
+    bubblewrap.check_kernel("5.14.0-427.el9.x86_64")
+    bubblewrap.check_kernel("6.1.0-18-amd64")
+    with pytest.raises(UserError, match=r"needs Linux 5\.14 or later, and this is 4\.18\.0"):
+        bubblewrap.check_kernel("4.18.0-553.el8.x86_64")
+
+
 @needs_sandbox
 def test_verdicts_come_in_the_order_of_the_programs(sandbox: Sandbox) -> None:
     programs = [Script(f"import time\ntime.sleep({i % 3} / 50)\nprint({i})", expected=str(i)) for i in range(30)]
