@@ -96,7 +96,8 @@ if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
   for pause in 1 3 9 0; do
     scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
   done
-  [ $verdict -ne 4 ] || scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} excnodelist=node13,$SLURMD_NODENAME
+  [ $verdict -ne 4 ] || scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
+excnodelist=node13,$SLURMD_NODENAME
 fi
 exit $code"""
 
