@@ -42,7 +42,7 @@ def job_command(run_dir: Path, sweep_name: str) -> list[str]:
 
 
 def _module() -> list[str]:
-    return [sys.executable, "-m", "manager.tracking_drain"]
+    return [sys.executable, "-m", "manager.tracking.drain"]
 
 
 def beside_job(run: Run, token: str, place: Place) -> AbstractContextManager[object]:

@@ -25,7 +25,7 @@ from pathlib import Path
 from manager.drain_process import draining
 from manager.run import Run
 from manager.tracking import sync
-from manager.tracking_drain import drain_command
+from manager.tracking.drain import drain_command
 from tests.manager.tracked_sweep import Study, begin, end, make_study
 from tests.manager.tracking_readback import ReadBack
 from tests.manager.tracking_server import Server, running_server

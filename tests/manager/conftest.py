@@ -13,7 +13,7 @@ from tests.manager.tracked_sweep import Study
 
 @pytest.fixture(scope="session")
 def empty_tracking_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from manager.tracking_client import TrackingClient
+    from manager.tracking.client import TrackingClient
 
     path = tmp_path_factory.mktemp("tracking") / "mlflow.db"
     TrackingClient(f"sqlite:///{path}").find_experiment("none")

@@ -22,7 +22,7 @@ from PIL import Image
 
 from manager.store import Store
 from manager.tracking import SyncResult, sync, ui_command
-from manager.tracking_view import view_link
+from manager.tracking.view import view_link
 from tests.manager.browser import Page, browser
 from tests.manager.tracking_readback import ReadBack
 

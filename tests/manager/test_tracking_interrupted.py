@@ -36,7 +36,7 @@ class Cutter:
     """Ends the sync before or after one of its writing calls; counts them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from manager.tracking_client import TrackingClient
+        from manager.tracking.client import TrackingClient
 
         self.calls = 0
         self.at = -1

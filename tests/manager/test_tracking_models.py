@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from manager.tracking import rebuild, sync
-from manager.tracking_system import SystemSampler, Watched, gpu_values, job_values
+from manager.tracking.system import SystemSampler, Watched, gpu_values, job_values
 from tests.manager.tracked_sweep import Study, begin, end, finish_study, make_study, train, vanish
 from tests.manager.tracking_readback import ReadBack
 

@@ -21,7 +21,7 @@ import pytest
 
 from manager.run import Run
 from manager.tracking import last_sync, sync
-from manager.tracking_drain import drain_command
+from manager.tracking.drain import drain_command
 from tests.manager.tracked_sweep import Study, begin, end, finish_study, make_study, train
 from tests.manager.tracking_readback import ReadBack, expected
 from tests.manager.tracking_server import Mode, Proxy, Server, running_server

@@ -18,7 +18,7 @@ class ReadBack:
 
     @staticmethod
     def of(result: SyncResult, uri: str | None = None) -> ReadBack:
-        from manager.tracking_client import TrackingClient
+        from manager.tracking.client import TrackingClient
 
         client = TrackingClient(uri or result.uri).api
         return ReadBack(client, list(client.search_runs([result.experiment_id], max_results=5000)))

@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from manager.job import Job, Kind, State, SweepJob, canonical_json
-from manager.tracking_lineage import checkpoint_of, root_model, training_domain
-from manager.tracking_names import tags_of, tracking_name, tracking_names
+from manager.tracking.lineage import checkpoint_of, root_model, training_domain
+from manager.tracking.names import tags_of, tracking_name, tracking_names
 
 PASS_SUFFIXES = ("/pass@1", "/pass_at_1")
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manager.job import Job, Kind, canonical_json
-from manager.tracking_lineage import model_identity, root_model, training_domain, training_job
-from manager.tracking_names import tags_of
-from manager.tracking_observe import Observed
-from manager.tracking_projection import Points
-from manager.tracking_send import Memory, Sent
+from manager.tracking.lineage import model_identity, root_model, training_domain, training_job
+from manager.tracking.names import tags_of
+from manager.tracking.observe import Observed
+from manager.tracking.projection import Points
+from manager.tracking.send import Memory, Sent
 
 if TYPE_CHECKING:
-    from manager.tracking_client import TrackingClient
+    from manager.tracking.client import TrackingClient
 
 MODEL_TAG = "manager.model"  # which model a logged model is: base:<digest>, or <job id>@<step>
 LINKS_TAG = "manager.models"  # digest of the models that a run was linked to

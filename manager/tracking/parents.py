@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from manager.job import Kind, Sweep
 from manager.store import Store
-from manager.tracking_names import MAX_TAG_VALUE, tags_of
-from manager.tracking_projection import JobFacts, RunStatus, milliseconds, status_of
-from manager.tracking_send import ARTIFACTS_TAG, Sent
-from manager.tracking_view import VIEW_TAG, study_view, view_link
+from manager.tracking.names import MAX_TAG_VALUE, tags_of
+from manager.tracking.projection import JobFacts, RunStatus, milliseconds, status_of
+from manager.tracking.send import ARTIFACTS_TAG, Sent
+from manager.tracking.view import VIEW_TAG, study_view, view_link
 
 if TYPE_CHECKING:
-    from manager.tracking_client import StoredRun, TrackingClient
+    from manager.tracking.client import StoredRun, TrackingClient
 
 NOTE = "mlflow.note.content"
 VIEW_MARK = "manager.view"  # digest of the view that the experiment has
@@ -116,7 +116,7 @@ def _below(root: Path, folder: str) -> dict[str, Path]:
 
 def _report(client: TrackingClient, run: StoredRun, sweep: Sweep, files: Mapping[str, Path]) -> tuple[StoredRun, Sent]:
     """Send the report's files where any of them changed. A store that refuses files is told, not raised."""
-    from manager.tracking_client import TrackingError
+    from manager.tracking.client import TrackingError
 
     stats = {place: path.stat() for place, path in files.items()}
     mark = repr([(place, s.st_size, s.st_mtime_ns) for place, s in stats.items()]) + sweep.text

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manager.job import Job, State, canonical_json
-from manager.tracking_journal import Tail, read_tail
-from manager.tracking_names import Params, params_of, tags_of, tracking_name
-from manager.tracking_observe import Extras, Observed
-from manager.tracking_projection import (
+from manager.tracking.journal import Tail, read_tail
+from manager.tracking.names import Params, params_of, tags_of, tracking_name
+from manager.tracking.observe import Extras, Observed
+from manager.tracking.projection import (
     PASSING_TAGS,
     Point,
     Points,
@@ -32,7 +32,7 @@ from manager.tracking_projection import (
 )
 
 if TYPE_CHECKING:
-    from manager.tracking_client import StoredRun, TrackingClient
+    from manager.tracking.client import StoredRun, TrackingClient
 
 PROJECTION_VERSION = 1  # raised when the same run directory shall look different in MLflow
 KEY_TAG = "manager.key"  # which part of its sweep a run is: sweep, stage/<name> or job/<id>
@@ -382,7 +382,7 @@ def _events_text(events: Sequence[Mapping[str, Any]]) -> str:
 def _send_artifacts(context: Context, want: Wanted, memory: Memory) -> tuple[Sent, bool, str | None]:
     """(what was sent, whether all of it is there, digest of the files). A store that refuses files must
     not keep the metrics from being sent: that is told and tried again."""
-    from manager.tracking_client import TrackingError
+    from manager.tracking.client import TrackingError
 
     root = want.observed.run.path
     texts = _params(want, memory.extras).texts

@@ -1,7 +1,7 @@
 """The side process that sends journals while jobs run.
 
-    python -m manager.tracking_drain STORE SWEEP --parent PID     beside `manager sweep`
-    python -m manager.tracking_drain --job RUN_DIR --sweep NAME --parent PID     beside one job, on its node
+    python -m manager.tracking.drain STORE SWEEP --parent PID     beside `manager sweep`
+    python -m manager.tracking.drain --job RUN_DIR --sweep NAME --parent PID     beside one job, on its node
 
 It ends by itself: on SIGTERM, or when its parent is gone, after a last pass. It runs at the lowest
 priority, shares nothing with a job but files, and its failure is nobody else's.
@@ -34,8 +34,8 @@ from manager.tracking import (
     tracking_uri_of,
     write_record,
 )
-from manager.tracking_sweep import SweepTracking
-from manager.tracking_system import SystemSampler
+from manager.tracking.sweep import SweepTracking
+from manager.tracking.system import SystemSampler
 
 INTERVAL_S = 3.0
 MAX_PAUSE_S = 60.0  # between tries while the tracking store is away
@@ -163,7 +163,7 @@ def drain_command(store: Store, sweep_name: str, *, parent: int | None = None, j
         where = ["--job", str(store.run(job_id).path), "--sweep", sweep_name]
     else:
         where = [str(store.root), sweep_name]
-    return [sys.executable, "-m", "manager.tracking_drain", *where, *who]
+    return [sys.executable, "-m", "manager.tracking.drain", *where, *who]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -195,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m manager.tracking_drain", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m manager.tracking.drain", description=__doc__.splitlines()[0])
     parser.add_argument("store", nargs="?", type=Path, help="the store's folder")
     parser.add_argument("sweep_name", nargs="?", metavar="SWEEP")
     parser.add_argument("--job", type=Path, metavar="RUN_DIR", help="send this job alone")

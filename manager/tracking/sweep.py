@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from manager.errors import UserError
 from manager.job import Kind, State, Sweep, SweepJob
 from manager.store import Store
-from manager.tracking_journal import read_tail
-from manager.tracking_lineage import mirrors
-from manager.tracking_models import LINKS_TAG, ModelRegistry, plan_models
-from manager.tracking_observe import Observed, observe
-from manager.tracking_parents import send_stage, send_sweep
-from manager.tracking_projection import Points, RunStatus, evaluation_points, mirrored, run_names, status_of
-from manager.tracking_send import (
+from manager.tracking.journal import read_tail
+from manager.tracking.lineage import mirrors
+from manager.tracking.models import LINKS_TAG, ModelRegistry, plan_models
+from manager.tracking.observe import Observed, observe
+from manager.tracking.parents import send_stage, send_sweep
+from manager.tracking.projection import Points, RunStatus, evaluation_points, mirrored, run_names, status_of
+from manager.tracking.send import (
     ARTIFACTS_TAG,
     DRAFT,
     KEY_TAG,
@@ -35,10 +35,10 @@ from manager.tracking_send import (
     send_job,
     wanted,
 )
-from manager.tracking_system import Watched
+from manager.tracking.system import Watched
 
 if TYPE_CHECKING:
-    from manager.tracking_client import StoredRun, TrackingClient
+    from manager.tracking.client import StoredRun, TrackingClient
 
 OWNER_TAG = "manager.store"  # which store an experiment shows: two stores may have a sweep of one name
 SERVER_THREADS = 4  # a server spends most of a request's time waiting
@@ -298,7 +298,7 @@ class SweepTracking:
         )
 
     def _send_jobs(self, todo: Sequence[Observed]) -> Sent:
-        from manager.tracking_client import TrackingError
+        from manager.tracking.client import TrackingError
 
         context, failed = self._context(), threading.Event()
 
@@ -327,7 +327,7 @@ class SweepTracking:
 
     def _send_models(self) -> Sent:
         assert self._experiment_id is not None
-        from manager.tracking_client import TrackingError
+        from manager.tracking.client import TrackingError
 
         if self._models is None:
             self._models = ModelRegistry(self._client, self._experiment_id)

@@ -12,10 +12,10 @@ from manager.job import State, SweepJob
 from manager.observe import job_facts
 from manager.plan import own_state
 from manager.store import Attempt, RunDirectory, Store
-from manager.tracking_journal import complete_size
-from manager.tracking_projection import JobFacts
+from manager.tracking.journal import complete_size
+from manager.tracking.projection import JobFacts
 
-SYSTEM_JOURNAL = "system.jsonl"  # beside the job's own journal: what its machine did (tracking_system.py)
+SYSTEM_JOURNAL = "system.jsonl"  # beside the job's own journal: what its machine did (system.py)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager.tracking_models import StoredModel
-from manager.tracking_projection import Dataset, Point, RunStatus
+from manager.tracking.models import StoredModel
+from manager.tracking.projection import Dataset, Point, RunStatus
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100

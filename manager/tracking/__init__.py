@@ -24,8 +24,8 @@ from manager.atomic import read_json, write_json
 from manager.errors import UserError
 from manager.job import State, Sweep
 from manager.store import Store
-from manager.tracking_send import Sent
-from manager.tracking_sweep import SweepTracking, default_uri, tracking_settings
+from manager.tracking.send import Sent
+from manager.tracking.sweep import SweepTracking, default_uri, tracking_settings
 
 RECORD = "tracking.json"  # what the last sync did: for people; nothing depends on it
 LOCK = "tracking.lock"
@@ -110,7 +110,7 @@ def connect(
     store: Store, sweep: Sweep, uri: str, *, only: frozenset[str] | None = None, compare: bool = False
 ) -> SweepTracking | SyncResult:
     """The sweep's tracking store, or why it cannot be used now. Loads mlflow."""
-    from manager.tracking_client import TrackingClient, TrackingError
+    from manager.tracking.client import TrackingClient, TrackingError
 
     try:
         return SweepTracking(store, sweep, TrackingClient(uri), only=only, compare=compare)
@@ -128,7 +128,7 @@ def send_once(
     skip: Callable[[str], bool] = lambda job_id: False,
 ) -> SyncResult:
     """One pass over the sweep, with a failure of the store as part of the answer."""
-    from manager.tracking_client import TrackingError
+    from manager.tracking.client import TrackingError
 
     started = time.monotonic()
     error: str | None = None
