@@ -121,6 +121,17 @@ def load(name: str, settings: EngineSettings) -> Engine:
     return found
 
 
+def over_all_gpus(name: str, options: Mapping[str, Any], gpus: int) -> dict[str, Any]:
+    """The options with as many replicas as the job's GPUs have room for, unless they say how many.
+
+    Not part of a job's identity: replicas change when an answer comes, not which.
+    """
+    each = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+    if name == "openai" or REPLICAS in options or gpus // each <= 1:
+        return dict(options)
+    return {**options, REPLICAS: gpus // each}
+
+
 def engine_module(name: str) -> Any:
     return importlib.import_module(f"evaluators.engines.{ENGINES[name]}")
 

@@ -24,6 +24,7 @@ from evaluators.engine import (
     EngineSettings,
     Request,
     load,
+    over_all_gpus,
 )
 from evaluators.plan import Owed, Task, owed, read_task
 from evaluators.prompts import Prompter, Prompting
@@ -34,6 +35,7 @@ from evaluators.scorer_pool import Task as ScoreTask
 from evaluators.summary import benchmark_summary, domain_scores
 from manager.atomic import read_json
 from manager.errors import UserError
+from manager.job import Kind
 from manager.run import Failed, Run, Stopped
 
 ENGINE_STARTS = 2  # an engine that dies is started again once
@@ -145,7 +147,8 @@ class Evaluation:
     def _generate(self, pool: ScorerPool, works: list[Owed], owing: dict[tuple[str, str, int], Owed]) -> None:
         """One engine, from load to close. `owing` loses what has come back."""
         config = self._run.config
-        name, options = config["engine"]["name"], {k: v for k, v in config["engine"].items() if k != "name"}
+        name, own = config["engine"]["name"], {k: v for k, v in config["engine"].items() if k != "name"}
+        options = over_all_gpus(name, own, self._run.job.resources.gpus_per_node)
         path, revision = self._run.model_path()
         began = time.monotonic()
         engine = self._load(name, EngineSettings(path, revision, options, config["seed"]))
@@ -270,10 +273,15 @@ def scorer_count() -> int:
 
 
 def model_step(run: Run) -> int:
-    """The training step the model is from: of the checkpoint, or of the model's own record; 0 for a base."""
-    checkpoint = run.config["model"].get("checkpoint")
-    if isinstance(checkpoint, int):
-        return checkpoint
+    """The step of reinforcement learning that the model is from; 0 for a base, also one made by supervised training.
+
+    So that the charts of a study begin with the base at 0 and go on with its checkpoints.
+    """
+    model = run.config["model"]
+    if "need" in model and run.need(model["need"]).job().kind is Kind.SFT:
+        return 0
+    if isinstance(model.get("checkpoint"), int):
+        return int(model["checkpoint"])
     path, _ = run.model_path()
     complete = read_json(Path(path) / "COMPLETE.json") if os.path.isdir(path) else None
-    return int(complete["step"]) if complete and "step" in complete else 0
+    return int(((complete or {}).get("source") or {}).get("step") or 0)

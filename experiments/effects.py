@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def judged(
 
 EFFECT_COLUMNS = (
     "kind", "train_domain", "evaluated", "in_domain", "weighting", "delta_points", "low_points",
-    "high_points", "se_points", "df", "p", "p_holm", "p_bh", "p_equivalent", "verdict",
+    "high_points", "se_points", "df", "p", "p_holm", "p_bh", "p_equivalent", "p_equivalent_holm", "verdict",
     "detectable_points", "seeds_needed",
     "items_factor_needed", "seeds_resampled", "n_items", "n_samples", "n_seeds", "n_benchmarks", "arms",
 )  # fmt: skip
@@ -62,17 +62,31 @@ def effect_table(results: Sequence[Estimate], settings: Settings) -> pd.DataFram
         labels = result.labels
         family = (labels["kind"], labels["weighting"], labels["evaluated"] == GAP)
         families.setdefault(family, []).append(index)
-    holm: dict[int, float | None] = {}
-    bh: dict[int, float | None] = {}
-    for members in families.values():
-        values = [results[i].p for i in members]
-        holm |= dict(zip(members, adjust(values, "holm"), strict=True))
-        bh |= dict(zip(members, adjust(values, "fdr_bh"), strict=True))
-    rows = [_effect_row(result, holm[i], bh[i], settings) for i, result in enumerate(results)]
+    margin = settings.margin_points / 100
+    plain = [result.p for result in results]
+    equivalent = [equivalence_p(result, margin) for result in results]
+    holm, bh = _within(families, plain, "holm"), _within(families, plain, "fdr_bh")
+    equivalent_holm = _within(families, equivalent, "holm")
+    tests = [
+        {"p": p, "p_holm": h, "p_bh": b, "p_equivalent": e, "p_equivalent_holm": eh}
+        for p, h, b, e, eh in zip(plain, holm, bh, equivalent, equivalent_holm, strict=True)
+    ]
+    rows = [_effect_row(result, test, settings) for result, test in zip(results, tests, strict=True)]
     return pd.DataFrame(rows)
 
 
-def _effect_row(result: Estimate, holm: float | None, bh: float | None, settings: Settings) -> dict[str, Any]:
+def _within(
+    families: Mapping[tuple[object, ...], Sequence[int]], values: Sequence[float | None], method: str
+) -> list[float | None]:
+    """The values adjusted within each family."""
+    out: list[float | None] = [None] * len(values)
+    for members in families.values():
+        for index, value in zip(members, adjust([values[i] for i in members], method), strict=True):
+            out[index] = value
+    return out
+
+
+def _effect_row(result: Estimate, tests: Mapping[str, float | None], settings: Settings) -> dict[str, Any]:
     margin = settings.margin_points / 100
     arm_count = int(str(result.labels.get("arms", 1))) or 1
     more = needed(result, target=margin, arms=arm_count, power=settings.power, level=settings.level)
@@ -80,8 +94,7 @@ def _effect_row(result: Estimate, holm: float | None, bh: float | None, settings
         **result.labels,
         "delta_points": _points(result.value), "low_points": _points(result.low),
         "high_points": _points(result.high), "se_points": _points(result.se), "df": result.df,
-        "p": result.p, "p_holm": holm, "p_bh": bh, "p_equivalent": equivalence_p(result, margin),
-        "verdict": str(verdict(result, holm, margin, settings.level)),
+        **tests, "verdict": str(verdict(result, tests["p_holm"], tests["p_equivalent_holm"], settings.level)),
         "detectable_points": _points(more.detectable), "seeds_needed": more.seeds,
         "items_factor_needed": more.items_factor, "seeds_resampled": result.seeds_resampled,
         "n_items": result.counts.items, "n_samples": result.counts.samples,

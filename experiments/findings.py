@@ -70,8 +70,8 @@ def sentence(record: Mapping[str, Any], analysis: Analysis) -> str:
         return f"{claim}: {numbers} (adjusted p {p_text(record['p_holm'])}; {_data(record, analysis)})."
     if verdict == Verdict.EQUIVALENT:
         return (
-            f"no change of more than {margin:g} points either way (equivalence test p "
-            f"{p_text(record['p_equivalent'])}): {numbers} ({_data(record, analysis)})."
+            f"no change of more than {margin:g} points either way (equivalence test, adjusted p "
+            f"{p_text(record['p_equivalent_holm'])}): {numbers} ({_data(record, analysis)})."
         )
     what = "a difference" if gap else "a change"
     if low > 0 or high < 0:

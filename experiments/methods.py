@@ -36,8 +36,8 @@ def methods(study: Study, settings: Settings) -> list[str]:
         "degrees of freedom, adjusted within each family (cells, benchmarks, arms, averages) by Holm; the "
         "tables also hold Benjamini-Hochberg. Intervals are not adjusted.",
         "Absence of a change is claimed only by two one-sided tests against "
-        f"±{settings.margin_points:g} points at level {1 - settings.level:.2g}. The detectable change has "
-        f"{round(100 * settings.power)} % power at the present size.",
+        f"±{settings.margin_points:g} points at level {1 - settings.level:.2g}, adjusted by Holm. The detectable "
+        f"change has {round(100 * settings.power)} % power at the present size.",
         "Odds ratios: common odds ratio over benchmarks by Mantel and Haenszel with the "
         "Robins-Breslow-Greenland interval, Cochran-Mantel-Haenszel test with and without continuity "
         "correction, homogeneity by Breslow and Day; these take samples as independent. Paired odds ratios: "

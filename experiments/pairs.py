@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from experiments.lineage import Pair
@@ -11,11 +12,16 @@ from manager.errors import UserError
 KEYS = ("model", "base", "domains", "subdomains", "size_b", "family", "provenance")
 
 
+@cache
+def _models() -> Mapping[str, Mapping[str, Any]]:
+    from experiments import catalog  # it knows sweeps and benchmarks, which a table of outcomes does not need
+
+    return catalog.load().models
+
+
 def catalogue_pairs() -> list[Pair]:
     """The shipped pairs; `inferred` ones are our reading of a model card."""
-    from experiments import catalog
-
-    return [_pair(name, row) for name, row in catalog.load().models.items() if row.get("base")]
+    return [_pair(name, row) for name, row in _models().items() if row.get("base")]
 
 
 def pairs_of(settings: Mapping[str, Any]) -> list[Pair]:
@@ -43,6 +49,4 @@ def _pair(name: str, row: Mapping[str, Any]) -> Pair:
 
 def sizes() -> dict[str, float]:
     """Billions of parameters by catalogue name."""
-    from experiments import catalog
-
-    return {name: float(row["size_b"]) for name, row in catalog.load().models.items() if row.get("size_b")}
+    return {name: float(row["size_b"]) for name, row in _models().items() if row.get("size_b")}

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from experiments.bootstrap import Estimate
 
@@ -44,9 +45,8 @@ def equivalence_p(estimate: Estimate, margin: float) -> float | None:
     return float(max(lower, upper))
 
 
-def verdict(estimate: Estimate, p: float | None, margin: float, level: float) -> Verdict:
-    """A change needs p below 1 - level; "no change" needs the equivalence test, never a large p."""
-    equivalent = equivalence_p(estimate, margin)
+def verdict(estimate: Estimate, p: float | None, equivalent: float | None, level: float) -> Verdict:
+    """A change needs p below 1 - level; "no change" needs the equivalence test's p so, never a large p."""
     if estimate.value is None or p is None or equivalent is None:
         return Verdict.UNKNOWN
     if p < 1 - level:
@@ -113,13 +113,17 @@ def adjust(values: Sequence[float | None], method: str) -> list[float | None]:
     known = [i for i, p in enumerate(values) if p is not None]
     out: list[float | None] = [None] * len(values)
     if known:
-        family = [float(values[i] or 0.0) for i in known]
-        # scipy's is much faster than statsmodels', which collects garbage each time; Holm only statsmodels has.
-        adjusted = (
-            stats.false_discovery_control(family, method="bh")
-            if method == "fdr_bh"
-            else multipletests(family, method=method)[1]
-        )
+        family = np.array([values[i] for i in known], dtype=np.float64)
+        adjusted = stats.false_discovery_control(family, method="bh") if method == "fdr_bh" else holm(family)
         for i, p in zip(known, adjusted, strict=True):
             out[i] = float(p)
+    return out
+
+
+def holm(family: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Holm's step-down. statsmodels' collects garbage at each call, which took most of a report's time."""
+    order = np.argsort(family, kind="stable")
+    steps = np.maximum.accumulate(family[order] * np.arange(len(family), 0, -1))
+    out = np.empty_like(family)
+    out[order] = np.minimum(steps, 1.0)
     return out

@@ -116,7 +116,7 @@ def _standalone(svg: str) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'
 
 
-EFFECTS = ("delta_points", "low_points", "high_points", "p_holm", "p_equivalent", "verdict",
+EFFECTS = ("delta_points", "low_points", "high_points", "p_holm", "p_equivalent_holm", "verdict",
            "detectable_points", "n_items", "n_samples", "n_seeds")  # fmt: skip
 SHOWN: Mapping[str, Sequence[str]] = {
     "effects": ("kind", "base", "algorithm", "train_domain", "evaluated", "weighting", *EFFECTS),

@@ -11,7 +11,7 @@ import pandas as pd
 HEADINGS: Mapping[str, str] = {
     "train_domain": "trained on", "evaluated": "evaluated on", "delta_points": "change, points",
     "low_points": "from", "high_points": "to", "p": "p", "p_holm": "p (Holm)", "p_bh": "p (BH)",
-    "p_equivalent": "p (equivalence)", "detectable_points": "detectable, points",
+    "p_equivalent_holm": "p (equivalence)", "detectable_points": "detectable, points",
     "seeds_needed": "runs needed",
     "items_factor_needed": "items needed, times", "n_items": "items", "n_samples": "samples",
     "n_seeds": "runs", "n_benchmarks": "benchmarks", "odds_ratio": "odds ratio", "cmh_p": "CMH p",

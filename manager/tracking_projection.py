@@ -115,7 +115,7 @@ def run_names(entries: Sequence[SweepJob]) -> dict[str, str]:
         names = dict.fromkeys(name for values in labels.values() for name in values)
         differing = [n for n in names if len({str(values.get(n)) for values in labels.values()}) > 1]
         for job_id, values in labels.items():
-            told = [name for name in (differing or names) if name in values]
+            told = [name for name in differing if name in values]
             result[job_id] = " ".join([stage, *(_label(name, values[name]) for name in told)])
     return result
 

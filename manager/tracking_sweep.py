@@ -133,6 +133,8 @@ class SweepTracking:
         if self._only is None:
             sent += self._send_models()
             sent += self._update_parents(stages, active, states)
+        if sent.waiting:
+            self.forget()  # what this process believes of those runs may be wrong
         return sent
 
     def _todo(self, skip: Callable[[str], bool]) -> list[Observed]:
@@ -313,17 +315,14 @@ class SweepTracking:
                     failed.set()
                     raise
                 # This run is refused, the others need not be: told, and asked anew the next time.
-                refused.append(job_id)
+                self._memory.pop(job_id, None)
                 return Sent(waiting=(f"{want.shown.name}: refused by the tracking store: {error}",))
             return sent
 
-        refused: list[str] = []
         total = Sent()
         with ThreadPoolExecutor(SERVER_THREADS if self._client.is_server else 1) as pool:
             for sent in pool.map(send, todo):
                 total += sent
-        if refused:
-            self.forget()
         return total
 
     def _send_models(self) -> Sent:

@@ -34,8 +34,8 @@ class Row:
 
 
 def data_dir(config: Mapping[str, Any]) -> Path | None:
-    """The folder with data: `data_dir` of the config, else $MANAGER_DATA; else evaluators.data looks."""
-    place = config.get("data_dir") or os.environ.get("MANAGER_DATA")
+    """The folder with data: `data_dir` of the config, else $MANAGER_DATA_DIR; else evaluators.data looks."""
+    place = config.get("data_dir") or os.environ.get("MANAGER_DATA_DIR")
     return Path(place) if place else None
 
 

@@ -17,21 +17,42 @@ def has_gpu() -> bool:
 
 
 def start(deepspeed_config: Mapping[str, Any] | None, world_size: int) -> None:
-    """Join the process group if this job has one. DeepSpeed wants one for a single process too."""
+    """Join the process group if this job has one. DeepSpeed wants one for a single process too.
+
+    It is joined here and not by the libraries later, so that ranks can agree before a trainer is built.
+    """
+    if deepspeed_config is None and world_size == 1:
+        # A group of one only costs: without these names the libraries do not make one.
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            os.environ.pop(name, None)
+        return
+    backend = "gloo"
+    if has_gpu():
+        backend = "nccl"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if deepspeed_config is None:
-        if world_size == 1:
-            # A group of one only costs: without these names the libraries do not make one.
-            for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
-                os.environ.pop(name, None)
+        if not has_gpu():
+            _let_numbered_cpus_load()
+        torch.distributed.init_process_group(backend)
         return
     import deepspeed
 
-    if has_gpu():
-        return
-    # On a CPU: no compiled communication kernel (it needs ninja and g++ on the node), and gloo explicitly,
-    # which ZeRO-3 needs before the trainer's config is built.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    deepspeed.init_distributed(dist_backend="gloo")
+    if not has_gpu():
+        # No compiled communication kernel: it would need ninja and g++ on the node.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend=backend)  # ZeRO-3 needs it before the trainer's config is built
+
+
+def _let_numbered_cpus_load() -> None:
+    """transformers loads optimiser states onto the rank's device, which accelerate calls "cpu:0" on a CPU.
+
+    torch knows no CPU by number and would refuse to resume.
+    """
+
+    def keep(storage: Any, location: str) -> Any:
+        return storage if location.startswith("cpu:") else None
+
+    torch.serialization.register_package(0, lambda storage: None, keep)
 
 
 def _active() -> bool:

@@ -65,14 +65,12 @@ def main(run: Run) -> dict[str, Any]:
 def _prompts(run: Run, tokenizer: Any, name: str) -> Any:
     """The prompts, prepared once (by rank 0, or by any job before) and read memory-mapped by every rank."""
     setting = run.config["data"]
-    limit = None
-    if tokens := setting.get("max_prompt_tokens"):
 
-        def length(messages: list[dict[str, str]]) -> int:
-            encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
-            return len(encoded["input_ids"])
+    def length(messages: list[dict[str, str]]) -> int:
+        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        return len(encoded["input_ids"])
 
-        limit = prepare.PromptLimit(tokens, name, length)
+    limit = prepare.PromptLimit(setting.get("max_prompt_tokens") or prepare.PROMPT_TOKENS, name, length)
     cache = Path(os.environ.get("MANAGER_PREPARED_DATA") or run.path.parents[1] / "prepared")
     prepared, problem, cause = None, "", ""
     if run.rank == 0:

@@ -28,6 +28,7 @@ from trainers.sources import Entry
 
 FORMAT = 2  # raised when the same request would be prepared differently
 MARKER = "COMPLETE.json"
+PROMPT_TOKENS = 1024  # longer prompts are left out; `data.max_prompt_tokens` says otherwise
 Length = Callable[[list[dict[str, str]]], int]
 
 
@@ -113,6 +114,8 @@ def _without_overlap(
     """The entries whose questions repeat no item of the named benchmarks."""
     from evaluators.contamination import BenchmarkIndex, benchmark_texts
 
+    if unknown := sorted(set(names) - set(benchmarks.names())):
+        raise Failed(f"data.decontaminate: no benchmark {', '.join(unknown)} here", cause="config")
     texts = [question_of(entry) for entry in entries]
     report = BenchmarkIndex(benchmark_texts(names, folder)).compare(texts)
     for hit in {hit.prompt: hit for hit in report.hits}.values():

@@ -10,8 +10,8 @@ import os
 import threading
 from collections.abc import Sequence
 
-from evaluators import benchmarks, scorer_pool
-from evaluators.benchmark import Item, Score
+from evaluators import benchmarks, scorer_pool, scorer_process
+from evaluators.benchmark import Item, Outcome, Score
 
 MOST_WORKERS = 16
 Task = tuple[str, Item, str, bool]  # benchmark, item, completion, truncated
@@ -23,29 +23,51 @@ def workers(cpus_per_task: int | None) -> int:
     return max(1, min(MOST_WORKERS, cpus - 1))
 
 
+def is_procedural(name: str) -> bool:
+    """Whether the items are computed: such scorers are small bounded code of ours, judged where they are asked."""
+    source = benchmarks.get(name).source
+    return source.hub is None and source.folder is None
+
+
+def _directly(task: Task) -> Score:
+    answer = scorer_process.judge(*task)
+    return Score(answer["value"], Outcome(answer["outcome"]), answer["extracted"], answer["why"])
+
+
 class PooledScorer:
-    """Scores batches; call `close` at the end."""
+    """Scores batches; call `close` at the end. Its processes start when they are first needed."""
 
     def __init__(self, count: int) -> None:
-        self._pool = scorer_pool.ScorerPool(count)
+        self._count = count
+        self._pool: scorer_pool.ScorerPool | None = None
 
     def __call__(self, tasks: Sequence[Task]) -> list[Score]:
+        """The scores in the order of the tasks; procedural ones are judged while the others run."""
         scores: list[Score | None] = [None] * len(tasks)
         left = threading.Semaphore(0)
-        for place, (name, item, text, truncated) in enumerate(tasks):
+        pooled = [place for place, task in enumerate(tasks) if not is_procedural(task[0])]
+        if pooled and self._pool is None:
+            self._pool = scorer_pool.ScorerPool(self._count)
+        for place in pooled:
 
             def done(score: Score, place: int = place) -> None:
                 scores[place] = score
                 left.release()
 
-            self._pool.submit(scorer_pool.Task(name, item, text, truncated, done))
-        for _ in tasks:
+            assert self._pool is not None
+            self._pool.submit(scorer_pool.Task(*tasks[place], done))
+        for place, task in enumerate(tasks):
+            if is_procedural(task[0]):
+                scores[place] = _directly(task)
+        for _ in pooled:
             while not left.acquire(timeout=1.0):
+                assert self._pool is not None
                 self._pool.check()
         return [score for score in scores if score is not None]
 
     def close(self) -> None:
-        self._pool.abandon()
+        if self._pool is not None:
+            self._pool.abandon()
 
 
 def share_of_tests(name: str, item: Item, text: str, truncated: bool, score: Score) -> float | None:

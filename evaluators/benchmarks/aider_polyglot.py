@@ -89,6 +89,10 @@ class AiderPolyglot(CodeBenchmark):
             return Score(None, Outcome.GRADER_FAILED, told, fault)
         return code.score_of(verdict, told)
 
+    def share(self, item: Item, completion: str) -> float | None:
+        """No partial credit: an exercise that does not build has no share of tests."""
+        return self.score(item, completion).value
+
     def run(self, item: Item, files: Mapping[str, str], tools: Tools) -> Verdict:
         """Build and test the exercise with these files in place."""
         exercise = _exercise(item, files)
@@ -143,7 +147,7 @@ def _exercise(item: Item, files: Mapping[str, str]) -> Exercise:
 def _box(item: Item, tools: Tools) -> Sandbox:
     from evaluators import sandbox
 
-    preload = ("unittest.mock",) if item.fields["language"] == "python" else ()
+    preload = (*sandbox.STANDARD, "unittest.mock") if item.fields["language"] == "python" else ()
     return sandbox.shared(preload, mounts=tools.mounts)
 
 

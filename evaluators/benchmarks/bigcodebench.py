@@ -27,8 +27,8 @@ _PRELOAD = (
     "unittest.mock", "asyncio", "numpy", "pandas", "matplotlib.pyplot", "scipy.stats", "scipy.optimize",
     "scipy.integrate", "scipy.signal", "scipy.spatial", "scipy.fft", "sklearn.linear_model",
     "sklearn.cluster", "sklearn.decomposition", "sklearn.ensemble", "sklearn.model_selection",
-    "sklearn.preprocessing", "sklearn.feature_extraction.text", "sklearn.metrics", "seaborn", "statsmodels.api", "requests",
-    "bs4", "nltk", "PIL.Image", "cv2", "psutil", "flask", "django",
+    "sklearn.preprocessing", "sklearn.feature_extraction.text", "sklearn.metrics", "seaborn",
+    "statsmodels.api", "requests", "bs4", "nltk", "PIL.Image", "cv2", "psutil", "flask", "django",
 )  # fmt: skip
 _PACKAGES = {
     "bs4": "beautifulsoup4",

@@ -16,7 +16,7 @@ from evaluators.scoring.code_private_tests import decode
 from evaluators.scoring.code_tests import PRELUDE, IoTest, calls_program, io_programs
 
 if TYPE_CHECKING:
-    from evaluators.sandbox import Program
+    from evaluators.sandbox import Program, Sandbox
 
 _TEST_S = 6
 _MEMORY_MB = 4096
@@ -70,6 +70,11 @@ class LiveCodeBench(CodeBenchmark):
             call = f"Solution().{function}"
             wall_s = _TEST_S * len(tests) + 30
             yield calls_program(solution, call, tests, call_s=_TEST_S, memory_mb=_MEMORY_MB, wall_s=wall_s)
+
+    def sandbox(self) -> Sandbox:
+        from evaluators import sandbox
+
+        return sandbox.shared((*sandbox.STANDARD, "random", "statistics"))  # as the prelude has them
 
     def gold(self, item: Item) -> str:
         tests, function = self.tests(item), item.fields["function"]

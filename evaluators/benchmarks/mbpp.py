@@ -6,15 +6,17 @@ The assertions run in a process of their own and call the answer's functions ove
 from __future__ import annotations
 
 import ast
+import dataclasses
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from evaluators.benchmark import DataSource, Item, Sampler
 from evaluators.benchmarks._code import CodeBenchmark, fenced
+from evaluators.scoring import code
 
 if TYPE_CHECKING:
-    from evaluators.sandbox import Program
+    from evaluators.sandbox import Calls
 
 
 class Mbpp(CodeBenchmark):
@@ -48,7 +50,7 @@ class Mbpp(CodeBenchmark):
             f"It has to pass these tests:\n\n{fenced(tests)}"
         )
 
-    def programs(self, item: Item, solution: str) -> Iterator[Program]:
+    def programs(self, item: Item, solution: str) -> Iterator[Calls]:
         from evaluators.sandbox import Calls, Limits
 
         tests, setup = item.fields["tests"], item.fields["setup"]
@@ -58,6 +60,16 @@ class Mbpp(CodeBenchmark):
             names=item.fields["names"],
             limits=Limits(cpu_s=30, wall_s=30),
         )
+
+    def share(self, item: Item, completion: str) -> float | None:
+        """The share of the assertions that hold, each in a run of its own."""
+        solution = code.python_code(completion)
+        if solution is None:
+            return 0.0
+        (together,) = self.programs(item, solution)
+        setup, *tests = together.tests
+        alone = (dataclasses.replace(together, tests=(setup, test)) for test in tests)
+        return sum(verdict.passed for verdict in self.sandbox().run_many(alone)) / len(tests)
 
     def gold(self, item: Item) -> str:
         return fenced(item.fields["code"].replace("\r\n", "\n"))

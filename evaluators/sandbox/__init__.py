@@ -1,6 +1,6 @@
 """Runs model-written code where it can do no harm and cannot forge its verdict. See docs/sandbox.md."""
 
-from evaluators.sandbox.pool import Sandbox, close_shared, shared
+from evaluators.sandbox.pool import STANDARD, Sandbox, close_shared, shared
 from evaluators.sandbox.program import (
     Calls,
     Command,
@@ -14,6 +14,7 @@ from evaluators.sandbox.program import (
 )
 
 __all__ = [
+    "STANDARD",
     "Calls",
     "Command",
     "Limits",

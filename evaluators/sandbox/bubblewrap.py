@@ -7,6 +7,8 @@ kernel does not count processes of root; as_root.py then makes folders reachable
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +32,7 @@ _PASSWD = b"root:x:0:0:root:/:/bin/false\nprogram:x:1000:1000:program:/tmp/work:
 _GROUP = b"root:x:0:\nprogram:x:1000:\n"
 _HOSTS = b"127.0.0.1 localhost\n::1 localhost\n"
 _UNPRIVILEGED = 65534
+_OLDEST_KERNEL = (5, 14)
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp/work",
@@ -70,7 +73,19 @@ def executable() -> str:
             "no sandbox for model-written code: `bwrap` is not on PATH; install the package bubblewrap "
             "(apt install bubblewrap, dnf install bubblewrap), then run again"
         )
+    check_kernel(platform.release())
     return found
+
+
+def check_kernel(release: str) -> None:
+    """UserError below 5.14: there the limit on processes counts all of the user's, outside of the sandbox too."""
+    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    if numbers < _OLDEST_KERNEL:
+        raise UserError(
+            f"the sandbox for model-written code needs Linux 5.14 or later, and this is {release}: before it a "
+            "program's processes cannot be limited apart from the user's other ones; run code benchmarks on a "
+            "node with a later kernel"
+        )
 
 
 def python_folders(python: str) -> tuple[Path, ...]:

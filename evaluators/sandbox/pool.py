@@ -26,6 +26,11 @@ from evaluators.sandbox.program import Program, Verdict, VerdictKind
 from evaluators.sandbox.verdict import request_of, tests_of, verdict_of
 from manager.errors import UserError
 
+# What small programs import. Modules that make every fork dearer are left out: threading, random.
+STANDARD = (
+    "typing", "math", "collections", "heapq", "itertools", "functools", "re", "bisect", "string", "datetime",
+    "json", "copy", "operator", "decimal", "fractions", "hashlib",
+)  # fmt: skip
 _START_S = 120.0
 _GRACE_S = 30.0  # a supervisor enforces the limits itself; past this it counts as lost
 
@@ -72,7 +77,7 @@ class _Worker:
         """Run one program; SandboxError when the worker is lost."""
         header, blobs, wall_s = request_of(program)
         try:
-            self._connection.settimeout(wall_s + _GRACE_S)  # fails where the pool was closed meanwhile
+            self._connection.settimeout(wall_s + _GRACE_S)
             wire.send_frame(self._connection, header, *blobs)
             tests = tests_of(program)
             if tests is not None:
@@ -131,6 +136,8 @@ class Sandbox:
         """The verdict on one program. Blocks until a worker is free."""
         if self._owner != os.getpid():
             self._adopt()  # forked: the workers are the parent's
+        if self.closed:
+            raise RuntimeError("the sandbox is closed")
         started = time.monotonic()
         worker = self._free.get()
         try:
@@ -164,8 +171,6 @@ class Sandbox:
             self._free.put(worker)
 
     def _start(self) -> _Worker:
-        if self.closed:
-            raise RuntimeError("the sandbox is closed")
         worker = _Worker(self)
         with self._lock:
             self._living.add(worker)
@@ -197,7 +202,7 @@ _shared_lock = threading.Lock()
 
 
 def shared(
-    preload: tuple[str, ...] = (),
+    preload: tuple[str, ...] = STANDARD,
     *,
     python: str | None = None,
     mounts: tuple[Path, ...] = (),

@@ -12,13 +12,15 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evaluators import benchmarks
+from evaluators.benchmark_data import identity as data_identity
+from evaluators.data import default_data_dir
 from experiments import study
 from manager.catalog import BenchmarkRow, Catalog
 from manager.sweep.mistakes import Mistakes, unknown
@@ -62,12 +64,21 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
     """The benchmarks by name; a module is imported when its row is asked for."""
 
     names: tuple[str, ...]
+    _rows: dict[str, BenchmarkRow] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, name: str) -> BenchmarkRow:
         if name not in self.names:
             raise KeyError(name)
+        if name not in self._rows:
+            self._rows[name] = self._read(name)
+        return self._rows[name]
+
+    def _read(self, name: str) -> BenchmarkRow:
         found = benchmarks.get(name)
         source = {key: value for key, value in asdict(found.source).items() if key != "folder" and value}
+        if source.get("hub") and default_data_dir() is not None:
+            # A data folder takes the hub's place: what is in it decides the result, not the hub's revision.
+            source["rows"] = data_identity(name)
         sampler = asdict(found.sampler) | {"stop": list(found.sampler.stop)}
         return BenchmarkRow(found.name, found.domain, found.subdomain, found.version, sampler, source)
 

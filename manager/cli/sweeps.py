@@ -133,9 +133,11 @@ def run_sweep(
 ) -> int:
     """Run what is missing where the sweep belongs; returns the exit status."""
     from manager.backends import choose
+    from manager.cli.preflight import require_data
     from manager.cluster.local import LocalBackend
 
     backend = choose(store, sweep, cluster, slots, canary)
+    require_data(store, sweep)
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 

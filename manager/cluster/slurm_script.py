@@ -151,10 +151,16 @@ def _mounts(request: ScriptRequest, container: Container) -> list[str]:
     return [f"{store}:{store}", *container.mounts]
 
 
+def _own_id(request: ScriptRequest) -> str:
+    """The shell's name for this very job. SLURM_JOB_ID of an array's last task is the id of the whole array:
+    to requeue that would requeue every task."""
+    return "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if request.array is not None else "${SLURM_JOB_ID}"
+
+
 def _setup(request: ScriptRequest, site: Site) -> list[str]:
     """Shell lines before srun. submitit looks for a pickle under the job's id, which is known only here."""
     folder = shlex.quote(str(request.folder))
-    job = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}" if request.array is not None else "${SLURM_JOB_ID}"
+    job = _own_id(request)
     lines = [
         f"ln -sfn {WORK_PICKLE} {folder}/{job}_submitted.pkl",
         # Left behind by an attempt that was killed while it wrote; submitit would refuse to go on.
@@ -182,6 +188,7 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
 
     The exit code stays that of the tasks: what depends on this job goes by it.
     """
+    job = _own_id(request)
     store, token = shlex.quote(str(request.folder.parents[1])), request.token
     hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || scontrol hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
     avoid = ",".join([*filter(None, [site.exclude, *request.exclude]), "$SLURMD_NODENAME"])
@@ -191,14 +198,14 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
         *own,
         "[ $code -eq 0 ] && exit 0",
         "for pause in 1 3 9 0; do",
-        "  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause",
+        f"  told=$(scontrol show job --oneliner {job}) && break; sleep $pause",
         "done",
         f'printf %s "$told" | {after}; verdict=$?',
         f"if [ $verdict -eq {REQUEUE} ] || [ $verdict -eq {REQUEUE_ELSEWHERE} ]; then",
         "  for pause in 1 3 9 0; do",
-        "    scontrol requeue $SLURM_JOB_ID && break; sleep $pause",
+        f"    scontrol requeue {job} && break; sleep $pause",
         "  done",
-        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid=$SLURM_JOB_ID excnodelist={avoid}",
+        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid={job} excnodelist={avoid}",
         "fi",
         *hold,
         "exit $code",

@@ -1,6 +1,6 @@
 """Generated tokens per second: the evaluation job against a bare LLM.generate, in turns, in one process.
 
-    python -m tests.bench.bench_engine_overhead [--rounds 6] [--max-tokens 64] [--samples 6]
+    python -m tests.bench.bench_engine_overhead [--rounds 6] [--max-tokens 192] [--samples 2]
 
 Same loaded vLLM, same prompts, samplers and seeds. The job's time runs from its first request to its last
 record on disk, prompts and scoring included; the bare time is that of LLM.generate alone. A tiny model makes
@@ -11,6 +11,7 @@ clock stands the processor time of the thread that drives vLLM, which other prog
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import tempfile
 import time
@@ -92,10 +93,13 @@ def bare(llm: Any, requests: list[Request]) -> Timed:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--max-tokens", type=int, default=64)
-    parser.add_argument("--samples", type=int, default=6)
+    parser.add_argument("--max-tokens", type=int, default=192)
+    parser.add_argument("--samples", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if importlib.util.find_spec("vllm") is None:
+        print("vLLM is not installed: not measured")
+        return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         model = make_model(root / "model", context=256)

@@ -54,7 +54,7 @@ def main() -> None:
             if number:  # the first round warms up
                 total = [a + b for a, b in zip(total, (ours, ours_cpu, theirs, theirs_cpu), strict=True)]
                 print(
-                    f"round {number}: engine {ours / ours_s:,.0f} tokens/s, generate {theirs / theirs_s:,.0f} tokens/s, "
+                    f"round {number}: engine {ours / ours_s:,.0f} tokens/s, generate {theirs / theirs_s:,.0f}, "
                     f"ratio {ours / ours_s / (theirs / theirs_s):.2f}"
                 )
     ours_rate, theirs_rate = total[0] / total[1], total[2] / total[3]

@@ -10,6 +10,7 @@ pair and benchmark at a time), timed on a few of them and scaled up.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import time
 
@@ -77,16 +78,29 @@ def _joined(parts: list[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(columns).assign(finished=True, seed=missing, step=missing, stages=1, version=1)
 
 
+class Clock:
+    """Wall and CPU seconds since the last lap."""
+
+    def __init__(self) -> None:
+        self._last = (time.perf_counter(), time.process_time())
+
+    def lap(self) -> tuple[float, float]:
+        now = (time.perf_counter(), time.process_time())
+        wall_s, cpu_s = now[0] - self._last[0], now[1] - self._last[1]
+        self._last = now
+        return wall_s, cpu_s
+
+
 def plain_loop_s(comparison: Comparison, replicates: int, sample: int) -> float:
     """Seconds for all pairs and benchmarks by a loop over replicates, from `sample` replicates of each."""
     rng = np.random.default_rng(0)
-    started = time.perf_counter()
+    started = time.process_time()
     for benchmark in comparison.benchmarks:
         for pair in range(PAIRS):
             difference = benchmark.difference[:, pair]
             for _ in range(sample):
                 difference[rng.integers(0, len(difference), len(difference))].mean()
-    return (time.perf_counter() - started) * replicates / sample
+    return (time.process_time() - started) * replicates / sample
 
 
 def main() -> None:
@@ -97,25 +111,26 @@ def main() -> None:
     study, settings = get("observational"), Settings(replicates=replicates)
     print(f"{PAIRS} pairs x {len(BENCHMARKS)} benchmarks, {len(frame):,} samples, {replicates:,} replicates")
     before_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    started = time.perf_counter()
+    clock = Clock()
     comparison = compare(frame)
-    pairing_s = time.perf_counter() - started
+    pairing = clock.lap()
     found = arms(comparison.units, study.arm)
-    started = time.perf_counter()
     quantities = effects(comparison, found, study, settings)
-    intervals_s = time.perf_counter() - started
-    started = time.perf_counter()
+    intervals = clock.lap()
     tabulate.odds(comparison, found, settings)
-    odds_s = time.perf_counter() - started
+    odds = clock.lap()
     memory_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     loop_s = plain_loop_s(comparison, replicates, 20)
-    print(f"pairing with the bases:                     {pairing_s:8.1f} s")
-    print(f"intervals, tests and needs of {len(quantities)} quantities: {intervals_s:8.1f} s")
-    print(f"odds ratios, published and paired:          {odds_s:8.1f} s")
-    together_s = pairing_s + intervals_s + odds_s
-    print(f"together {together_s:.1f} s (target {TARGET_S:.0f}), peak memory {memory_gib:.2f} GiB "
-          f"(target {TARGET_GIB:.0f}; the table alone {before_gib:.2f})")  # fmt: skip
-    print(f"plain loop over replicates, items only: {loop_s:.0f} s; ratio {loop_s / intervals_s:.0f}")
+    for name, (wall_s, cpu_s) in {
+        "pairing with the bases": pairing,
+        f"intervals and tests of {len(quantities)} quantities": intervals,
+        "odds ratios, published and paired": odds,
+        f"together (target {TARGET_S:.0f} s)": tuple(map(sum, zip(pairing, intervals, odds, strict=True))),
+    }.items():
+        print(f"{name:45s} {wall_s:7.1f} s, of which {cpu_s:.1f} s on a CPU")
+    print(f"peak memory {memory_gib:.2f} GiB (target {TARGET_GIB:.0f}; the table alone {before_gib:.2f})")
+    print(f"plain loop over replicates, items only: {loop_s:.0f} s on a CPU; ratio {loop_s / intervals[1]:.0f}")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 if __name__ == "__main__":

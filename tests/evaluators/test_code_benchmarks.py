@@ -1,5 +1,6 @@
 """The gold answer of every item scores 1 and a wrong one 0, in the real sandbox, on the real rows."""
 
+# ruff: noqa: E501  (programs and answers, one a line)
 from __future__ import annotations
 
 import subprocess
@@ -256,3 +257,14 @@ def test_importing_a_benchmark_loads_nothing_heavy(name: str) -> None:
         "assert not heavy - {'subprocess'}, heavy"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_partial_credit_is_the_share_of_assertions() -> None:
+    item = _items("mbpp")[0]
+    benchmark: Any = get("mbpp")
+    first = item.fields["tests"][0]
+    name, result = item.fields["names"][0], first.rpartition("==")[2].strip()
+    answer = f"```python\ndef {name}(*values):\n    return {result}\n```"
+    assert benchmark.share(item, answer) == pytest.approx(1 / len(item.fields["tests"]))
+    assert benchmark.share(item, benchmark.gold(item)) == 1
+    assert benchmark.share(item, "nothing") == 0

@@ -1,5 +1,6 @@
 """What counts as the code of an answer."""
 
+
 from __future__ import annotations
 
 import pytest

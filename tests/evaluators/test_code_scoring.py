@@ -1,5 +1,6 @@
 """The parts of code scoring that need no data: outputs, values between processes, private tests, rewards."""
 
+# ruff: noqa: E501  (programs and answers, one a line)
 from __future__ import annotations
 
 import base64

@@ -17,7 +17,9 @@ from evaluators import run as evaluation
 from evaluators.benchmark import Outcome
 from evaluators.engine import sample_seed
 from manager.atomic import read_jsonl
+from manager.job import Job, Kind
 from manager.run import Failed, Run, Stopped
+from manager.store import Store
 from tests.evaluators.tiny import config, entry, make_model, make_run
 
 FIELDS = ["item", "sample", "seed", "value", "outcome", "extracted", "gold", "why", "ended", "prompt_tokens",
@@ -224,12 +226,54 @@ def test_unknown_benchmarks_engines_and_options_list_what_exists(tiny_model: Pat
     assert "batch_size" in str(failure(tmp_path, config(tiny_model, engine={"name": "transformers", "batchsize": 2})))
 
 
-def test_the_step_is_the_checkpoints(tiny_model: Path, tmp_path: Path) -> None:
-    exported = tmp_path / "exported"
-    exported.mkdir()
-    for path in tiny_model.iterdir():
-        (exported / path.name).write_bytes(path.read_bytes())
-    (exported / "COMPLETE.json").write_text('{"step": 40}')
-    run = make_run(tmp_path / "store", config(exported, entry("mini_math", limit=1)))
+def exported(model: Path, folder: Path, step: int) -> Path:
+    """The model as a training job leaves it."""
+    folder.mkdir(parents=True)
+    for path in model.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "COMPLETE.json").write_text(json.dumps({"source": {"job": "abc", "step": step}}))
+    return folder
+
+
+def test_the_step_of_a_folder_is_that_of_its_export(tiny_model: Path, tmp_path: Path) -> None:
+    model = exported(tiny_model, tmp_path / "exported", 40)
+    run = make_run(tmp_path / "store", config(model, entry("mini_math", limit=1)))
     assert evaluation.main(run)["model_step"] == 40
     assert {record["step"] for record in journal(run, "metrics")} == {40}
+
+
+@pytest.mark.parametrize(("kind", "checkpoint", "step"), [("rl", "last", 8), ("rl", 8, 8), ("sft", "last", 0)])
+def test_the_step_is_the_checkpoints_and_a_base_is_at_zero(
+    tiny_model: Path, tmp_path: Path, kind: str, checkpoint: int | str, step: int
+) -> None:
+    store = Store.open(tmp_path, create=True)
+    training = store.add_job(Job(Kind(kind), {"seed": 0}))
+    exported(tiny_model, training.path / "models" / "step-000008", 8)
+    training.write_result({"outcome": "done", "last_step": 8})
+    settings = {**config(tiny_model, entry("mini_math", limit=1)), "model": {"need": 0, "checkpoint": checkpoint}}
+    directory = store.add_job(Job(Kind.EVALUATE, settings, (training.id,)))
+    (directory.path / "attempts" / "0001").mkdir(parents=True)
+    run = Run(directory, directory.job(), directory.path / "attempts" / "0001")
+    assert evaluation.main(run)["model_step"] == step
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (None, "manager data fetch"),
+        ("", "no items"),
+        ('{"answer": "so 7 #### 7"}\n', "question"),
+        ('{"question": "What?", "answer": "#### 7"}\n{"quest', "manager data check"),
+    ],
+)
+def test_data_that_is_missing_empty_of_other_fields_or_cut_off(
+    tiny_model: Path, tmp_path: Path, rows: str | None, expected: str
+) -> None:
+    folder = tmp_path / "data" / "gsm8k"
+    folder.mkdir(parents=True)
+    if rows is not None:
+        (folder / "test.jsonl").write_text(rows)
+    settings = config(tiny_model, entry("gsm8k"), data_dir=str(tmp_path / "data"))
+    error = failure(tmp_path / "store", settings)
+    assert error.cause == "data"
+    assert expected in str(error)

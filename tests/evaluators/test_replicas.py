@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from evaluators import run as evaluation
-from evaluators.engine import EngineError, EngineSettings, load
+from evaluators.engine import EngineError, EngineSettings, load, over_all_gpus
 from evaluators.engines.replicas import device_shares
 from tests.evaluators.test_evaluation import failure, journal, outcomes
 from tests.evaluators.tiny import config, entry, make_run
@@ -104,3 +104,11 @@ def test_devices_are_shared_out_in_order() -> None:
     assert device_shares(2, 1, "3,5,7") == ["3", "5"]
     with pytest.raises(EngineError, match="4, but 2 are visible"):
         device_shares(2, 2, "0,1")
+
+
+def test_all_gpus_of_a_job_are_used_unless_its_engine_says_how() -> None:
+    assert over_all_gpus("vllm", {"tensor_parallel_size": 2}, 8)["data_parallel_size"] == 4
+    assert over_all_gpus("vllm", {"tensor_parallel_size": 3}, 8)["data_parallel_size"] == 2
+    for name, options, gpus in (("vllm", {}, 1), ("transformers", {}, 0), ("vllm", {"tensor_parallel_size": 8}, 8),
+                                ("openai", {}, 8), ("vllm", {"data_parallel_size": 1}, 8)):  # fmt: skip
+        assert over_all_gpus(name, options, gpus) == options

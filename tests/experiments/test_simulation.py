@@ -65,8 +65,8 @@ def nominal(studies, per_study=1):
 
 
 def test_null_studies_are_rarely_called_changes():
-    rates = false_positives(150, seeds=2, items=80, seed_sd=0.05)
-    assert max(rates) <= nominal(150)
+    rates = false_positives(100, seeds=2, items=80, seed_sd=0.05)
+    assert max(rates) <= nominal(100)
 
 
 @pytest.mark.slow
@@ -112,9 +112,9 @@ def power_at_the_detectable_change(studies, *, seeds, items, seed_sd):
 
 
 def test_a_planted_change_of_the_detectable_size_is_found_with_the_stated_power():
-    effect, power = power_at_the_detectable_change(60, seeds=3, items=150, seed_sd=0.02)
+    effect, power = power_at_the_detectable_change(40, seeds=3, items=150, seed_sd=0.02)
     assert 0.01 < effect < 0.2
-    assert power >= 0.8 - 3 * np.sqrt(0.8 * 0.2 / 60)
+    assert power >= 0.8 - 3 * np.sqrt(0.8 * 0.2 / 40)
 
 
 @pytest.mark.slow

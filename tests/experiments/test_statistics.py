@@ -307,6 +307,13 @@ def test_adjusted_p_agree_with_hand_arithmetic():
     assert adjust([None], "holm") == [None]
 
 
+@pytest.mark.parametrize("method", ["holm", "fdr_bh"])
+def test_adjusted_p_agree_with_statsmodels(method):
+    values = list(np.random.default_rng(10).random(40) ** 3)
+    theirs = sm.stats.multipletests(values, method=method)[1]
+    assert adjust(values, method) == pytest.approx(list(theirs), abs=1e-12)
+
+
 def test_equivalence_agrees_with_statsmodels():
     comparison = simulate(np.random.default_rng(9), seeds=1, items=900)
     result = estimate(comparison, [Estimand({}, np.array([[1.0, 0.0]]))], ["a"], replicates=200, added=0)[0]
@@ -318,10 +325,10 @@ def test_equivalence_agrees_with_statsmodels():
 def test_a_large_p_is_undecided_unless_equivalence_is_shown():
     wide = Estimate({}, 0.001, low=-0.1, high=0.1, se=0.05, df=100, p=0.98)
     tight = Estimate({}, 0.001, low=-0.004, high=0.006, se=0.0025, df=100, p=0.69)
-    assert verdict(wide, wide.p, 0.02, 0.95) == Verdict.OPEN
-    assert verdict(tight, tight.p, 0.02, 0.95) == Verdict.EQUIVALENT
-    assert verdict(Estimate({}, 0.1, se=0.01, df=50, p=0.001), 0.001, 0.02, 0.95) == Verdict.GAIN
-    assert verdict(Estimate({}, None), None, 0.02, 0.95) == Verdict.UNKNOWN
+    assert verdict(wide, wide.p, equivalence_p(wide, 0.02), 0.95) == Verdict.OPEN
+    assert verdict(tight, tight.p, equivalence_p(tight, 0.02), 0.95) == Verdict.EQUIVALENT
+    assert verdict(Estimate({}, 0.1, se=0.01, df=50, p=0.001), 0.001, 1.0, 0.95) == Verdict.GAIN
+    assert verdict(Estimate({}, None), None, None, 0.95) == Verdict.UNKNOWN
 
 
 def test_needed_seeds_and_items_are_enough_when_had():

@@ -27,6 +27,7 @@ from tests.manager.browser import Page, browser
 from tests.manager.tracking_readback import ReadBack
 
 DEADLINE_S = 180.0
+MODE = "?workflowType=machine_learning"  # the UI's menu for training, not for agents
 # The first run whose children are folded away: its button shows a plus.
 CLOSED = (
     "Array.from(document.querySelectorAll('button[data-component-id*=runnamecellrenderer]'))"
@@ -59,7 +60,7 @@ def served(store: Store, sweep: str) -> Iterator[str]:
 
 def open_runs(page: Page, address: str, result: SyncResult) -> None:
     """The list of runs with all nested ones shown."""
-    page.open(f"{address}#/experiments/{result.experiment_id}/runs?workflowType=machine_learning")
+    page.open(f"{address}#/experiments/{result.experiment_id}/runs{MODE}")
     page.wait_for_text(result.sweep, "matching runs")
     page.wait_for_value(f"!!({CLOSED})")
     while page.value(f"(() => {{ const b = {CLOSED}; if (b) b.click(); return !!b; }})()"):
@@ -75,7 +76,7 @@ def open_charts(page: Page, address: str, result: SyncResult) -> None:
 
 def open_report(page: Page, address: str, result: SyncResult) -> None:
     run = ReadBack.of(result).run(kind="sweep").info
-    page.open(f"{address}#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/report/report.html")
+    page.open(f"{address}#/experiments/{run.experiment_id}/runs/{run.run_id}/artifacts/report/report.html{MODE}")
     page.wait_for_text("report.html")
     page.wait_for_value("document.querySelectorAll('iframe').length > 0")
 

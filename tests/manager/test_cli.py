@@ -54,7 +54,7 @@ def finished(finished_once: Path, tmp_path: Path, file: Path) -> Path:
     return tmp_path / "runs"
 
 
-def manager(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def manager(folder: Path, *arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "manager", *map(str, arguments)],
         cwd=ROOT,
@@ -62,7 +62,7 @@ def manager(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess
         text=True,
         timeout=300,
         check=False,
-        env={**os.environ, **TOY, "MANAGER_STORE": str(folder / "runs"), "COLUMNS": "160"},
+        env={**os.environ, **TOY, "MANAGER_STORE": str(folder / "runs"), "COLUMNS": "160", **variables},
     )
 
 
@@ -179,6 +179,40 @@ def test_doctor_says_what_is_here(tmp_path: Path) -> None:
     rows = {row["part"]: row for row in json.loads(manager(tmp_path, "doctor", "--json").stdout)}
     assert rows["python"]["ok"]
     assert rows["torch"]["found"].startswith("2.13")
+
+
+def test_benchmarks_without_data_are_told_before_anything_is_handed_over(tmp_path: Path) -> None:
+    file = tmp_path / "real.yaml"
+    file.write_text(
+        "name: real\ncluster: local\nstages:\n"
+        "  evaluate: {kind: evaluate, model: deepseek-r1-distill-qwen-1.5b, suite: [gsm8k, mini_math], limit: 2}\n",
+        encoding="utf-8",
+    )
+    answer = manager(tmp_path, "sweep", file, MANAGER_DATA_DIR=str(tmp_path))
+    assert answer.returncode == 1
+    assert "no data for 1 of its benchmarks (gsm8k)" in answer.stderr
+    assert "manager data fetch" in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
+    assert not list((tmp_path / "runs" / "jobs").iterdir())
+
+
+def test_other_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
+    file = tmp_path / "real.yaml"
+    file.write_text(
+        "name: real\nstages:\n  evaluate: {kind: evaluate, model: qwen2.5-7b-instruct, suite: [gsm8k]}\n",
+        encoding="utf-8",
+    )
+    data = tmp_path / "data" / "gsm8k"
+    data.mkdir(parents=True)
+
+    def planned(row: str) -> str:
+        (data / "test.jsonl").write_text(row + "\n", encoding="utf-8")
+        answer = manager(tmp_path, "plan", file, "--json", MANAGER_DATA_DIR=str(data.parent))
+        return str(json.loads(answer.stdout)["jobs"][0]["id"])
+
+    first = planned('{"question": "1+1?", "answer": "#### 2"}')
+    assert planned('{"question": "1+2?", "answer": "#### 3"}') != first
+    assert planned('{"question": "1+1?", "answer": "#### 2"}') == first
 
 
 def fail(finished: Path, cause: str) -> str:

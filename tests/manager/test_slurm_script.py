@@ -89,14 +89,15 @@ srun --unbuffered --output /store/submissions/m0123456789abcde/%A_%a_%t_log.out 
 code=$?
 [ $code -eq 0 ] && exit 0
 for pause in 1 3 9 0; do
-  told=$(scontrol show job --oneliner $SLURM_JOB_ID) && break; sleep $pause
+  told=$(scontrol show job --oneliner ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}) && break; sleep $pause
 done
 printf %s "$told" | /venv/bin/python -m manager.cluster.slurm_after /store m0123456789abcde $code; verdict=$?
 if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
   for pause in 1 3 9 0; do
-    scontrol requeue $SLURM_JOB_ID && break; sleep $pause
+    scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
   done
-  [ $verdict -ne 4 ] || scontrol update jobid=$SLURM_JOB_ID excnodelist=node13,$SLURMD_NODENAME
+  [ $verdict -ne 4 ] || scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
+excnodelist=node13,$SLURMD_NODENAME
 fi
 exit $code"""
 

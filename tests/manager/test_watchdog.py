@@ -63,9 +63,9 @@ def waits_for_ever():
     threading.Event().wait()
 
 with Heartbeat(run, None):
-    for step in range(6):
+    for step in range(12):
         run.progress(step, 10)
-        time.sleep(0.7)
+        time.sleep(0.35)
     waits_for_ever()
 """
 

@@ -66,6 +66,16 @@ def test_a_killed_task_is_recorded_and_goes_on_without_any_manager(cluster: Clus
     assert submit_missing(store, sweep, backend(store)).submissions == ()
 
 
+def test_the_last_task_of_an_array_is_requeued_without_its_siblings(cluster: Cluster, store: Store) -> None:
+    # Its own id is that of the whole array.
+    jobs = [toy(0, steps=10, step_s=0.5), toy(1, steps=4, step_s=0.5, fault="kill", fault_step=3)]
+    sweep = toy_sweep("last", ("train", jobs))
+    submit_missing(store, sweep, backend(store))
+    assert_done(store, sweep)
+    assert ends(store.run(jobs[0].id)) == [("done", "")]
+    assert ends(store.run(jobs[1].id)) == [("failed", "killed"), ("done", "")]
+
+
 @pytest.mark.slow
 def test_out_of_gpu_memory_halves_the_micro_batch_until_it_fits(cluster: Cluster, store: Store) -> None:
     sweep, run, _ = one(store, fits=2)
@@ -198,6 +208,8 @@ def test_when_the_first_job_fails_the_others_are_held_and_told(cluster: Cluster,
     canary(store, sweep)
     wait_for(lambda: "JobHeld" in cluster.command("squeue", "--me", "--noheader", "--format=%r"), "they are held")
     assert [len(store.run(job.id).attempts()) for job in jobs] == [1, 0, 0, 0]
+    first = jobs[0].id
+    wait_for(lambda: backend(store, "held").observe([first])[first].phase is Phase.ENDED, "its batch script has ended")
     views = backend(store, "held").observe([job.id for job in jobs])
     assert {view.reason for view in views.values()} == {"FAILED", "held: the first job of its array failed"}
     status = collect(store, sweep, all_facts(store, [job.id for job in jobs], views))

@@ -28,8 +28,10 @@ def test_two_processes_train_with_zero2_and_export_one_model(root: Path, model: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zero", ["zero1", "zero2", "zero3", "zero3_offload"])
-def test_killed_and_resumed_every_zero_stage_is_the_same_training(root: Path, model: dict[str, str], zero: str) -> None:
+@pytest.mark.parametrize("zero", [None, "zero1", "zero2", "zero3", "zero3_offload"])
+def test_killed_and_resumed_every_zero_stage_is_the_same_training(
+    root: Path, model: dict[str, str], zero: str | None
+) -> None:
     from tests.trainers.test_resume import assert_same_from, kill, weights
 
     config = running.rl_config(model, deepspeed=zero)

@@ -117,13 +117,25 @@ def test_several_parts_judge_a_batch_once_and_tell_what_each_completion_was():
     assert metrics["score/math"] == [1.0, 0.0, 0.0, 0.0]
 
 
-def test_the_pool_scores_in_order_with_the_benchmarks_own_scorers():
+def test_scores_come_in_order_whether_judged_here_or_in_processes_with_limits():
+    math = benchmarks.get("math500")
     scorer = scoring.PooledScorer(2)
-    items = [item for _, item in zip(range(20), MATH.items("train", None), strict=False)]
-    texts = [MATH.gold(item) if place % 3 else MATH.wrong(item, 0) for place, item in enumerate(items)]
-    scores = scorer([("mini_math", item, text, False) for item, text in zip(items, texts, strict=True)])
+    computed = [item for item, _ in zip(MATH.items("train", None), range(10), strict=False)]
+    tasks, expected = [], []
+    for place, item in enumerate(computed):
+        asked = Item(str(place), {"problem": "?", "solution": ""}, str(place))
+        right = place % 3 > 0
+        tasks.append(("mini_math", item, MATH.gold(item) if right else MATH.wrong(item, 0), False))
+        tasks.append(("math500", asked, math.wrong(asked, 0) if right else math.gold(asked), False))
+        expected += [float(right), float(not right)]
+    assert [score.value for score in scorer(tasks)] == expected
     scorer.close()
-    assert [score.value for score in scores] == [float(place % 3 > 0) for place in range(20)]
+
+
+def test_a_scorer_that_crashes_here_is_a_grader_that_failed():
+    [score] = scoring.PooledScorer(1)([("mini_math", Item("x", {}, None), 7, False)])  # no text
+    assert score.outcome is Outcome.GRADER_FAILED
+    assert score.value is None
 
 
 class Endpoint(BaseHTTPRequestHandler):

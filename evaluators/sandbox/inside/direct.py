@@ -1,7 +1,7 @@
 """The quick way: a script, or one side of a call program, as the first process of namespaces of its own.
 
-Runs in the process that the zygote forked. Everything before `confine.drop_privileges` is this project's code;
-everything after is the program's.
+Runs in the process that the zygote forked. Everything before `confine.drop_privileges` is this project's
+code; everything after is the program's.
 """
 
 from __future__ import annotations

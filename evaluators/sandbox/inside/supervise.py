@@ -1,7 +1,7 @@
 """A supervisor inside of one program's namespaces, as their first process, for unit tests and commands.
 
-It starts the untrusted process (or one after another), enforces the limits, and sends the result. The untrusted
-process cannot trace, signal or read it. Scripts and calls need none: see supervisor.py.
+It starts the untrusted process (or one after another), enforces the limits, and sends the result. The
+untrusted process cannot trace, signal or read it. Scripts and calls need none: see supervisor.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The warm interpreter of a worker: imports once, then forks a process for each program.
 
-It never reads a program: requests pass as descriptors from the supervisor to the forked process. So nothing of
-one program is in memory when the next one starts.
+It never reads a program: requests pass as descriptors from the supervisor to the forked process. So nothing
+of one program is in memory when the next one starts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from inside import confine, direct, supervise, supervisor, wire  # noqa: E402
+from inside import confine, direct, supervise, supervisor, wire
 
 sys.path.pop(0)
 

@@ -1,6 +1,6 @@
 """Steps a second and memory of each environment: one alone, and 64 side by side in one process.
 
-Run: python -m tests.bench.environments [NAME ...]. Random admissible actions; an environment whose package is not
+Run: python -m tests.bench.bench_environments [NAME ...]. Random admissible actions; an environment whose package is not
 installed is named and left out. ScienceWorld and ALFWorld run 8 side by side. `pool` is the same number of
 environments in an EnvironmentPool, one process a core, stepped together.
 """
