@@ -136,6 +136,24 @@ def _fresh_spelling(uri: str, path: Path | None) -> str:
     return f"sqlite:///{path.parent}/{'./' * _spellings.get(path, 0)}{path.name}"
 
 
+def _make_database(path: Path) -> None:
+    """A new SQLite store, whole or not at all.
+
+    MLflow makes its tables by some dozens of migrations that take seconds. A kill or a full disk in between leaves
+    a file that no later start can open or mend; so it is made beside its place and moved there when it is whole.
+    """
+    for left in path.parent.glob(f".{path.name}.new-*"):
+        left.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{draft}")
+        if not path.exists():
+            os.rename(draft, path)
+    finally:
+        for left in path.parent.glob(f"{draft.name}*"):
+            left.unlink(missing_ok=True)
+
+
 class TrackingClient:
     """One tracking store."""
 
@@ -148,6 +166,8 @@ class TrackingClient:
             logging.getLogger(name).setLevel(logging.ERROR)
         self.uri = uri
         self._file = database_file(uri)
+        if self._file is not None and not self._file.exists():
+            _make_database(self._file)
         spelled = _fresh_spelling(uri, self._file)
         if self._file is not None:
             _opened[self._file] = _inode(self._file)  # also where opening it fails
