@@ -22,7 +22,7 @@ class Usage:
     @property
     def source(self) -> str:
         if self.accounted_jobs and self.other_jobs:
-            return f"accounting, {self.other_jobs} jobs from their run directories"
+            return "accounting and run directories"
         return "accounting" if self.accounted_jobs else "run directories"
 
     def to_json(self) -> dict[str, Any]:
