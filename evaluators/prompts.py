@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from manager.errors import UserError
 SHOTS = 4
 STEP_BY_STEP = "Please reason step by step, then give the final answer in the form that the examples show."
 NEXT_QUESTION = "\nQuestion:"
+THINKING = "<think>"
+_OPEN_AT_END = re.compile(r"<think(?:ing)?>\s*\Z", re.IGNORECASE)
 
 
 class Mode(StrEnum):
@@ -95,6 +98,16 @@ def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ..
 
 def _joined(messages: Sequence[Mapping[str, str]]) -> str:
     return "\n\n".join(message["content"] for message in messages)
+
+
+def opens_thinking(prompt: str) -> bool:
+    """Whether the prompt ends inside thinking, so that the completion begins there without an opening tag."""
+    return _OPEN_AT_END.search(prompt[-200:]) is not None
+
+
+def for_scorer(completion: str, *, in_thinking: bool) -> str:
+    """The text a scorer is given: with the tag that the prompt opened, or an answer within cut-off thinking counts."""
+    return THINKING + completion if in_thinking else completion
 
 
 def chat_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking: bool | None, model: str) -> Prompt:
