@@ -215,6 +215,28 @@ def test_other_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
     assert planned('{"question": "1+1?", "answer": "#### 2"}') == first
 
 
+def test_other_training_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
+    file = tmp_path / "real.yaml"
+    file.write_text(
+        "name: real\nstages:\n  train: {kind: rl, model: qwen2.5-7b-instruct, data: math}\n"
+        "  mini: {kind: rl, model: qwen2.5-7b-instruct, data: mini-math}\n",
+        encoding="utf-8",
+    )
+    data = tmp_path / "data" / "eurus2"
+    data.mkdir(parents=True)
+
+    def planned(row: str | None) -> dict[str, str]:
+        if row is not None:
+            (data / "train.jsonl").write_text(row + "\n", encoding="utf-8")
+        answer = manager(tmp_path, "plan", file, "--json", MANAGER_DATA_DIR=str(data.parent))
+        return {job["stage"]: job["id"] for job in json.loads(answer.stdout)["jobs"]}
+
+    absent, first, second = planned(None), planned('{"prompt": 1}'), planned('{"prompt": 2}')
+    assert len({absent["train"], first["train"], second["train"]}) == 3
+    assert planned('{"prompt": 1}') == first
+    assert absent["mini"] == first["mini"] == second["mini"]  # computed, not read
+
+
 def fail(finished: Path, cause: str) -> str:
     """Make the base of a finished sweep look failed; returns its id."""
     store = Store.open(finished)
