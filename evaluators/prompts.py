@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -56,11 +56,12 @@ class Prompter:
     benchmark: Benchmark
     prompting: Prompting
     engine: Engine
-    shots: tuple[Item, ...] = ()  # one more than are shown where they are test items
+    # By group, which is "" where the benchmark makes none; one more than are shown where they are test items.
+    shots: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
     @staticmethod
     def of(benchmark: Benchmark, prompting: Prompting, engine: Engine, data_dir: Path | None) -> Prompter:
-        shots = example_items(benchmark, data_dir) if prompting.mode is Mode.BASE_FEWSHOT else ()
+        shots = examples(benchmark, data_dir) if prompting.mode is Mode.BASE_FEWSHOT else {}
         return Prompter(benchmark, prompting, engine, shots)
 
     def prompt(self, item: Item) -> Prompt:
@@ -77,12 +78,33 @@ class Prompter:
         return (*sampler_stop, *own)
 
     def _few_shot_text(self, item: Item, messages: Sequence[Mapping[str, str]]) -> str:
-        shots = [shot for shot in self.shots if shot.id != item.id][:SHOTS]
+        group = group_of(self.benchmark, item)
+        if group not in self.shots:
+            raise UserError(f"{self.benchmark.name}: no train item of {group!r} to show as an example; fetch its rows")
+        shots = [shot for shot in self.shots[group] if shot.id != item.id][:SHOTS]
         parts = [self.prompting.system or STEP_BY_STEP]
         parts += [
             f"Question: {_joined(self.benchmark.messages(shot))}\nAnswer: {self.benchmark.gold(shot)}" for shot in shots
         ]
         return "\n\n".join([*parts, f"Question: {_joined(messages)}\nAnswer:"])
+
+
+def group_of(benchmark: Benchmark, item: Item) -> str:
+    """Whose examples an item is shown: of a benchmark of many tasks (`example_group`), those of its task."""
+    group: Callable[[Item], str] | None = getattr(benchmark, "example_group", None)
+    return group(item) if group is not None else ""
+
+
+def examples(benchmark: Benchmark, data_dir: Path | None) -> dict[str, tuple[Item, ...]]:
+    """The items to show, by group."""
+    if not hasattr(benchmark, "example_group"):
+        return {"": example_items(benchmark, data_dir)}
+    found: dict[str, tuple[Item, ...]] = {}
+    for item in benchmark.items("train", data_dir):
+        shown = found.setdefault(group_of(benchmark, item), ())
+        if len(shown) < SHOTS:
+            found[group_of(benchmark, item)] = (*shown, item)
+    return found
 
 
 def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ...]:

@@ -259,6 +259,8 @@ def render(prompter: Prompter, work: Owed) -> Any:
     """The item's prompt; an item that lacks what its benchmark needs is told with its id."""
     try:
         return prompter.prompt(work.item)
+    except UserError as error:
+        raise Failed(str(error), cause="data") from error
     except (KeyError, TypeError) as error:
         raise Failed(
             f"benchmarks.{work.task.name}: item {work.item.id} cannot be asked, "
