@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from evaluators.benchmark import Benchmark
+from evaluators.benchmark import Benchmark, DataSource
 from evaluators.benchmarks import get
 from evaluators.data import default_data_dir, sha256_of, split_file
 from evaluators.fetch import data_sources
@@ -53,6 +53,12 @@ def identity(name: str, data_dir: Path | None = None, split: str = "test") -> st
     if not parts:
         return f"computed:{benchmark.version}"
     return "sha256:" + hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
+
+
+def file_identity(source: DataSource, split: str, folder: Path) -> str | None:
+    """The digest of the file in the data folder that holds `split` of a source; None where there is none."""
+    path = split_file(source, split, folder)
+    return f"sha256:{_digest(path)}" if path is not None else None
 
 
 def _beside(benchmark: Benchmark, folder: Path) -> list[str]:

@@ -74,6 +74,7 @@ class Completion:
     prompt_tokens: int | None
     completion_tokens: int
     failed: str = ""
+    in_thinking: bool = False  # the prompt ends with an open `<think>`; said by the evaluation, not by an engine
     too_long: bool = False  # it failed because the prompt does not fit the context
 
 

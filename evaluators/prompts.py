@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,8 @@ from manager.errors import UserError
 SHOTS = 4
 STEP_BY_STEP = "Please reason step by step, then give the final answer in the form that the examples show."
 NEXT_QUESTION = "\nQuestion:"
+THINKING = "<think>"
+_OPEN_AT_END = re.compile(r"<think(?:ing)?>\s*\Z", re.IGNORECASE)
 
 
 class Mode(StrEnum):
@@ -53,11 +56,12 @@ class Prompter:
     benchmark: Benchmark
     prompting: Prompting
     engine: Engine
-    shots: tuple[Item, ...] = ()  # one more than are shown where they are test items
+    # By group, which is "" where the benchmark makes none; one more than are shown where they are test items.
+    shots: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
     @staticmethod
     def of(benchmark: Benchmark, prompting: Prompting, engine: Engine, data_dir: Path | None) -> Prompter:
-        shots = example_items(benchmark, data_dir) if prompting.mode is Mode.BASE_FEWSHOT else ()
+        shots = examples(benchmark, data_dir) if prompting.mode is Mode.BASE_FEWSHOT else {}
         return Prompter(benchmark, prompting, engine, shots)
 
     def prompt(self, item: Item) -> Prompt:
@@ -74,12 +78,33 @@ class Prompter:
         return (*sampler_stop, *own)
 
     def _few_shot_text(self, item: Item, messages: Sequence[Mapping[str, str]]) -> str:
-        shots = [shot for shot in self.shots if shot.id != item.id][:SHOTS]
+        group = group_of(self.benchmark, item)
+        if group not in self.shots:
+            raise UserError(f"{self.benchmark.name}: no train item of {group!r} to show as an example; fetch its rows")
+        shots = [shot for shot in self.shots[group] if shot.id != item.id][:SHOTS]
         parts = [self.prompting.system or STEP_BY_STEP]
         parts += [
             f"Question: {_joined(self.benchmark.messages(shot))}\nAnswer: {self.benchmark.gold(shot)}" for shot in shots
         ]
         return "\n\n".join([*parts, f"Question: {_joined(messages)}\nAnswer:"])
+
+
+def group_of(benchmark: Benchmark, item: Item) -> str:
+    """Whose examples an item is shown: of a benchmark of many tasks (`example_group`), those of its task."""
+    group: Callable[[Item], str] | None = getattr(benchmark, "example_group", None)
+    return group(item) if group is not None else ""
+
+
+def examples(benchmark: Benchmark, data_dir: Path | None) -> dict[str, tuple[Item, ...]]:
+    """The items to show, by group."""
+    if not hasattr(benchmark, "example_group"):
+        return {"": example_items(benchmark, data_dir)}
+    found: dict[str, tuple[Item, ...]] = {}
+    for item in benchmark.items("train", data_dir):
+        shown = found.setdefault(group_of(benchmark, item), ())
+        if len(shown) < SHOTS:
+            found[group_of(benchmark, item)] = (*shown, item)
+    return found
 
 
 def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ...]:
@@ -95,6 +120,16 @@ def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ..
 
 def _joined(messages: Sequence[Mapping[str, str]]) -> str:
     return "\n\n".join(message["content"] for message in messages)
+
+
+def opens_thinking(prompt: str) -> bool:
+    """Whether the prompt ends inside thinking, so that the completion begins there without an opening tag."""
+    return _OPEN_AT_END.search(prompt[-200:]) is not None
+
+
+def for_scorer(completion: str, *, in_thinking: bool) -> str:
+    """The text a scorer is given: with the tag that the prompt opened, or an answer within cut-off thinking counts."""
+    return THINKING + completion if in_thinking else completion
 
 
 def chat_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking: bool | None, model: str) -> Prompt:

@@ -37,6 +37,7 @@ class Record:
     prompt_tokens: int | None
     completion_tokens: int
     text: str
+    in_thinking: bool = False  # the scorer was given `<think>` before the text
 
     @property
     def key(self) -> Key:
@@ -50,6 +51,7 @@ class Record:
     def from_json(value: Mapping[str, Any]) -> Record:
         ended = value["ended"]
         fields = {**value, "outcome": Outcome(value["outcome"]), "ended": Ended(ended) if ended else None}
+        fields.setdefault("in_thinking", False)  # records from before there was the field
         return Record(**{name: fields[name] for name in Record.__dataclass_fields__})
 
     @staticmethod
@@ -59,6 +61,7 @@ class Record:
             item, sample, seed, score.value, score.outcome, score.extracted, gold, score.why,
             None if completion.failed else completion.ended,
             completion.prompt_tokens, completion.completion_tokens, completion.text,
+            completion.in_thinking,
         )  # fmt: skip
 
 
@@ -118,7 +121,7 @@ class OutcomeFiles:
         for value in read_jsonl(self._generated(benchmark)):
             yield Completion(
                 (benchmark, value["item"], value["sample"]), value["text"], Ended(value["ended"]),
-                value["prompt_tokens"], value["completion_tokens"],
+                value["prompt_tokens"], value["completion_tokens"], in_thinking=value.get("in_thinking", False),
             )  # fmt: skip
 
     def write_generated(self, completion: Completion) -> None:
@@ -130,6 +133,7 @@ class OutcomeFiles:
             "ended": completion.ended,
             "prompt_tokens": completion.prompt_tokens,
             "completion_tokens": completion.completion_tokens,
+            "in_thinking": completion.in_thinking,
         }
         self._writer(benchmark, generated=True).write(value)
 

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from evaluators.engine import (
     over_all_gpus,
 )
 from evaluators.plan import Owed, Task, owed, read_task
-from evaluators.prompts import Prompter, Prompting
+from evaluators.prompts import Prompter, Prompting, for_scorer, opens_thinking
 from evaluators.records import Key, OutcomeFiles, Record
 from evaluators.reuse import shared
 from evaluators.scorer_pool import ScorerPool
@@ -79,6 +79,7 @@ class Evaluation:
         self._files = OutcomeFiles(run.directory.outcomes)
         self._tally = Tally()
         self._lock = threading.Lock()
+        self._in_thinking: set[tuple[str, str, int]] = set()  # asked with a prompt that ends in thinking, not yet back
 
     def run(self) -> dict[str, Any]:
         for task in self._tasks:
@@ -157,6 +158,9 @@ class Evaluation:
             requests = self._requests(engine, works, pool, owing)
             for completion in engine.generate(requests, lambda: self._run.stop_requested):
                 work = owing.pop(completion.key)
+                if completion.key in self._in_thinking:
+                    self._in_thinking.discard(completion.key)
+                    completion = replace(completion, in_thinking=True)
                 if completion.too_long:
                     self._record(work, completion, Score(0.0, Outcome.TOO_LONG, None, completion.failed))
                 elif completion.failed:
@@ -193,6 +197,8 @@ class Evaluation:
                     nothing = Completion(work_key(work), "", Ended.EMPTY, len(prompt.tokens), 0)
                     self._record(work, nothing, Score(0.0, Outcome.TOO_LONG, None, why))
                     continue
+            if prompt.tokens is not None and opens_thinking(prompt.text):  # else a server applies the template
+                self._in_thinking.add(work_key(work))
             yield Request(
                 work_key(work), prompt, work.seed, room, sampler.temperature, sampler.top_p,
                 prompters[work.task.name].stop(sampler.stop),
@@ -204,7 +210,7 @@ class Evaluation:
             ScoreTask(
                 work.task.name,
                 work.item,
-                completion.text,
+                for_scorer(completion.text, in_thinking=completion.in_thinking),
                 truncated,
                 lambda score: self._record(work, completion, score),
             )
@@ -253,6 +259,8 @@ def render(prompter: Prompter, work: Owed) -> Any:
     """The item's prompt; an item that lacks what its benchmark needs is told with its id."""
     try:
         return prompter.prompt(work.item)
+    except UserError as error:
+        raise Failed(str(error), cause="data") from error
     except (KeyError, TypeError) as error:
         raise Failed(
             f"benchmarks.{work.task.name}: item {work.item.id} cannot be asked, "

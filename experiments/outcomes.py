@@ -213,10 +213,15 @@ def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, An
         "path": ">".join(judged.path), "path_domains": "+".join(judged.path_domains),
         "benchmark": benchmark["name"],
         "version": benchmark.get("version"), "condition": condition,
-        "prompting": str(config.get("prompting") or ""), "evaluation_seed": config.get("seed"),
+        "prompting": _way_of_asking(config.get("prompting")), "evaluation_seed": config.get("seed"),
         "engine": str(engine.get("name", "")) if isinstance(engine, Mapping) else str(engine),
         "domain": benchmark["domain"], "subdomain": benchmark.get("subdomain") or "",
     }  # fmt: skip
+
+
+def _way_of_asking(prompting: Any) -> str:
+    """One text for one way: the mode, or the mapping with thinking or system in a fixed order."""
+    return canonical_json(prompting) if isinstance(prompting, Mapping) else str(prompting or "")
 
 
 def _add_records(rows: _Rows, records: Mapping[tuple[str, int], dict[str, Any]], text: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import psutil
 
 from manager.store import Store
-from tests.small import SMALLER, SWEEP, SmallSweep
+from tests.small import SMALLER, SWEEP, SmallSweep, manager
 
 KINDS = {"sft": 2, "evaluate": 5, "rl": 2, "report": 1}
 
@@ -89,3 +91,22 @@ def test_no_process_is_left_behind(small_sweep: SmallSweep) -> None:
         if any(str(small_sweep.store) in argument for argument in process.info["cmdline"] or [])
     ]
     assert left == []
+
+
+def test_two_processes_train_with_zero2_through_the_same_path(small_sweep: SmallSweep, tmp_path: Path) -> None:
+    """What several GPUs do on a cluster, over gloo on this machine; the base model's jobs are shared."""
+    store = tmp_path / "runs"
+    shutil.copytree(small_sweep.store, store)
+    ran = manager(
+        "sweep", SWEEP, *SMALLER, "name=zero", "matrix.domain=[math]", "stages.evaluate.checkpoints=[last]",
+        "stages.train.deepspeed=zero2", "stages.train.resources.tasks_per_node=2", store=store,
+    )  # fmt: skip
+    assert "3 executions" in ran.stdout  # training, its evaluation, the report
+    opened = Store.open(store)
+    train = next(entry.job for entry in opened.read_sweep("zero").jobs if entry.stage == "train")
+    run = opened.run(train.id)
+    assert run.has_model("last")
+    (attempt,) = run.attempts()
+    assert attempt.record["world_size"] == 2
+    rewards = [r for r in run.journal() if r["type"] == "metrics" and "reward" in r["values"]]
+    assert [record["step"] for record in rewards] == list(range(1, 9))

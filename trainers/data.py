@@ -70,6 +70,7 @@ def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | Non
     coin = random.Random(f"{seed}/wrong")
     rows = []
     prepare.check_versions(data)
+    prepare.check_rows(data, folder)
     size = min(seen, DEMONSTRATIONS) if seen else None
     for row in draw(data, folder, size=size):
         benchmark = benchmarks.get(row.benchmark)

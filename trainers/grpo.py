@@ -32,15 +32,16 @@ def main(run: Run) -> dict[str, Any]:
     from trainers.completions import CompletionTable
     from trainers.drift import Drift, held_out
     from trainers.policy import config_class, trainer_class
-    from trainers.training import load_tokenizer, states_folder, train
+    from trainers.training import completions_begin_in_thinking, load_tokenizer, states_folder, train
 
     path, revision = run.model_path()
     tokenizer = load_tokenizer(path, revision)
     rows = _prompts(run, tokenizer, f"{path}@{revision}")
     scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
-    batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}))
     zero = universal.adapt(run, zero, states_folder(run))
     args = config_class(kind)(deepspeed=zero, **arguments)
+    in_thinking = completions_begin_in_thinking(tokenizer, args.chat_template_kwargs or {})
+    batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}), in_thinking=in_thinking)
     callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
     trainer = trainer_class(kind, dynamic_sampling=dynamic)(
         model=path,
@@ -55,7 +56,8 @@ def main(run: Run) -> dict[str, Any]:
     )
     trainer.table = CompletionTable(run)
     callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run))
-    run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size})
+    run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size,
+                    "train/in_thinking": in_thinking})  # fmt: skip
     try:
         return train(trainer, run, callback, config.get("export_steps"))
     finally:

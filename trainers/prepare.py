@@ -22,7 +22,7 @@ from manager.atomic import read_json, write_json
 from manager.errors import UserError
 from manager.job import canonical_json
 from manager.run import Failed
-from trainers import sources
+from trainers import identity, sources
 from trainers.shares import largest_size, shares
 from trainers.sources import Entry
 
@@ -166,6 +166,7 @@ def prepare(
     """The preparation of `config.data`, from the cache if it is there. Failed says what is wrong with the data."""
     try:
         check_versions(data)
+        check_rows(data, folder)
         key = request_key(data, folder, limit)
         target = cache / key
         if (target / MARKER).is_file():
@@ -205,6 +206,18 @@ def check_versions(data: Mapping[str, Any]) -> None:
                 f"data.sources: {found.name} is version {found.version} here, the job was made for version {wanted}; "
                 "run `manager sweep` again to make jobs of this version",
                 cause="benchmark_version",
+            )
+
+
+def check_rows(data: Mapping[str, Any], folder: Path | None) -> None:
+    """Failed if the data folder holds other rows of a source than when the job was made."""
+    for source in data["sources"]:
+        wanted = source.get("rows")
+        if wanted is not None and folder is not None and identity.rows_of(source, folder) != wanted:
+            raise Failed(
+                f"data.sources: {folder} holds other rows of {name_of(source)} than when the job was made; run "
+                "`manager sweep` again to make jobs of these",
+                cause="data_changed",
             )
 
 

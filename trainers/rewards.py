@@ -16,6 +16,7 @@ from typing import Any
 
 from evaluators import benchmarks
 from evaluators.benchmark import Item, Outcome, Score
+from evaluators.prompts import for_scorer
 from manager.run import Failed
 from trainers import distributed, judge, scoring
 from trainers.prepare import item_of
@@ -195,8 +196,10 @@ def resolve(setting: Any) -> list[tuple[str, Part]]:
 class Batches:
     """Judges the completions of a batch once, however many parts ask for it."""
 
-    def __init__(self, scorer: Scorer, end_ids: frozenset[int]) -> None:
+    def __init__(self, scorer: Scorer, end_ids: frozenset[int], *, in_thinking: bool = False) -> None:
+        """`in_thinking`: the chat template ends every prompt with an open `<think>`."""
         self._scorer = scorer
+        self._in_thinking = in_thinking
         self._end_ids = end_ids
         self._last: tuple[Any, list[Judged]] | None = None
 
@@ -204,6 +207,7 @@ class Batches:
         if self._last is not None and self._last[0] is completions:
             return self._last[1]
         texts = [one if isinstance(one, str) else one[-1]["content"] for one in completions]
+        texts = [for_scorer(text, in_thinking=self._in_thinking) for text in texts]
         ids = columns["completion_ids"]
         cut = [not tokens or tokens[-1] not in self._end_ids for tokens in ids]
         items = [item_of(one) for one in columns["item"]]

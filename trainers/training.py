@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evaluators.prompts import opens_thinking
 from manager.run import Failed, Run, Stopped
 from trainers import checkpoints, disk, distributed, settings
 from trainers.callbacks import AlreadyTrained, RunCallback
@@ -31,6 +33,15 @@ class RunTrainer:
         if problem := distributed.from_first(problem):
             raise Failed(problem, cause="disk_full")
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+
+
+def completions_begin_in_thinking(tokenizer: Any, template_options: Mapping[str, Any]) -> bool:
+    """Whether the chat template ends a prompt with an open `<think>` that the text given to rewards lacks."""
+    if any(getattr(tokenizer, name, None) is not None for name in ("response_template", "response_schema")):
+        return False  # TRL then parses the thinking off: the text is the answer alone
+    asked = [{"role": "user", "content": "1 + 1"}]
+    text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, **template_options)
+    return opens_thinking(text)
 
 
 def states_folder(run: Run) -> Path:

@@ -104,7 +104,7 @@ class LegalBench:
     name: str = "legalbench"
     domain: str = "knowledge"
     subdomain: str | None = "law"
-    version: int = 1
+    version: int = 2
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 
@@ -131,15 +131,19 @@ class LegalBench:
                 "legalbench: %d of %d exact-match tasks have %s rows on this disk; scores are over these",
                 len(present), len(INSTRUCTIONS), split,
             )  # fmt: skip
-        for task in present:
-            labels = labels_of(task, data_dir)
-            prompt = _prompt_text(task, data_dir) if task in NEEDS_PROMPT_TEXT else None
-            for index, row in enumerate(load_rows(task_source(task), split, data_dir)):
-                shown = {name: str(row[name]) for name in _SHOWN if row.get(name) is not None}
-                fields = {"task": task, "labels": labels, "shown": shown}
-                if prompt is not None:
-                    fields["prompt"] = _filled(prompt, row)
-                yield Item(f"{task}/{split}/{row.get('index', index)}", fields, row["answer"].strip())
+        # An item of each task in turn: the first so many items are of as many tasks as can be.
+        waiting = [_items_of(task, split, data_dir) for task in present]
+        while waiting:
+            left = []
+            for items in waiting:
+                if (item := next(items, None)) is not None:
+                    yield item
+                    left.append(items)
+            waiting = left
+
+    def example_group(self, item: Item) -> str:
+        """The few shots of an item are of its own task: tasks have different questions and labels."""
+        return str(item.fields["task"])
 
     def messages(self, item: Item) -> list[dict[str, str]]:
         task, labels = item.fields["task"], item.fields["labels"]
@@ -168,6 +172,17 @@ class LegalBench:
 
     def wrong(self, item: Item, seed: int) -> str:
         return f"Answer: {other_than(_label(item), item.fields['labels'], seed)}"
+
+
+def _items_of(task: str, split: str, data_dir: Path | None) -> Iterator[Item]:
+    labels = labels_of(task, data_dir)
+    prompt = _prompt_text(task, data_dir) if task in NEEDS_PROMPT_TEXT else None
+    for index, row in enumerate(load_rows(task_source(task), split, data_dir)):
+        shown = {name: str(row[name]) for name in _SHOWN if row.get(name) is not None}
+        fields = {"task": task, "labels": labels, "shown": shown}
+        if prompt is not None:
+            fields["prompt"] = _filled(prompt, row)
+        yield Item(f"{task}/{split}/{row.get('index', index)}", fields, row["answer"].strip())
 
 
 def _label(item: Item) -> str:

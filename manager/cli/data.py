@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from manager.cli.options import DEFAULT_STORE, Json, StoreOption, print_json, with_rows
 from manager.errors import UserError
+from manager.store import Store
 
 app = typer.Typer(help="Fetch and check data; compute nodes have no network.", no_args_is_help=True)
 
@@ -43,6 +46,55 @@ def check(to: DataDir) -> None:
     if problems:
         raise UserError(f"{to}: {'; '.join(problems)}; `manager data fetch` brings them again")
     print(f"{to}: every file is as its checksum says")
+
+
+@app.command()
+def prepare(
+    domain: Annotated[str, typer.Argument(help="A domain of the catalogue.")],
+    store: StoreOption = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Make the training prompts of a domain: how many there are, their digest, what is left out and why.
+
+    From $MANAGER_DATA_DIR, else the hub's cache; into $MANAGER_PREPARED_DATA, else STORE/prepared, as the trainers do.
+    Only a job leaves out long prompts too: its model's tokenizer counts them.
+    """
+    from manager.run import Failed
+    from trainers.prepare import prepare as make
+
+    data = training_data(domain)
+    folder, place = os.environ.get("MANAGER_DATA_DIR"), os.environ.get("MANAGER_PREPARED_DATA")
+    cache = Path(place) if place else Store.open(store, create=True).root / "prepared"
+    try:
+        made = make(data, cache, Path(folder) if folder else None)
+    except Failed as error:
+        raise UserError(f"{domain}: {error}") from error
+    if json:
+        left_out = {source: dict(reasons) for source, reasons in made.left_out.items()}
+        print_json({"domain": domain, "rows": made.rows, "digest": made.digest, "left_out": left_out,
+                    "path": str(made.path), "data": data})  # fmt: skip
+        return
+    print(f"{domain}: {made.rows:,} prompts in {made.path}\ndigest {made.digest}")
+    for source, reasons in made.left_out.items():
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        print(f"  {source}: left out {told or 'nothing'}")
+
+
+def training_data(domain: str) -> dict[str, Any]:
+    """The config's `data` of a training job on this domain, made by a sweep of that one job."""
+    from experiments import catalog
+    from manager.sweep import Document, expand
+    from manager.sweep.mistakes import Mistakes, unknown
+    from manager.sweep.nodes import parse
+
+    known, mistakes = with_rows(catalog.load()), Mistakes()
+    if domain not in known.domains:
+        raise UserError(f"{domain}: {unknown('domain', domain, known.domains)}")
+    model = next(name for name, row in known.models.items() if "hub" in row)  # any will do
+    root = parse(f"stages: {{train: {{kind: rl, model: {model}, data: {domain}}}}}", "the domain", mistakes)
+    (entry,) = expand(Document(root, "prepare", mistakes), known).jobs
+    data: dict[str, Any] = dict(entry.job.config["data"])
+    return data
 
 
 def benchmarks_of(suite: str) -> Sequence[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from manager.catalog import Catalog
 from manager.errors import UserError
 from manager.job import Sweep
 from manager.store import Store
@@ -41,7 +43,14 @@ def load(path: Path, overrides: Sequence[str] | None) -> Sweep:
     from experiments import catalog
     from manager.sweep import load_sweep
 
-    return load_sweep(path, overrides or (), catalog=catalog.load(), environ=os.environ)
+    return load_sweep(path, overrides or (), catalog=with_rows(catalog.load()), environ=os.environ)
+
+
+def with_rows(known: Catalog) -> Catalog:
+    """The catalogue whose domains say which rows the data folder has: other rows are other training jobs."""
+    from trainers.identity import IdentifiedDomains
+
+    return replace(known, domains=IdentifiedDomains(known.domains))
 
 
 def open_sweep(root: Path, name: str | None, *, outline: bool = False) -> tuple[Store, Sweep]:

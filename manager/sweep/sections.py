@@ -80,7 +80,19 @@ def _model_folder(part: Part, text: str) -> dict[str, Any]:
 
 
 def prompting(part: Part) -> dict[str, Any]:
-    return {"prompting": part.choice(("prompting",), part.catalog.prompting, "prompting", "chat")}
+    """A mode, or `{mode, thinking, system}`. A mapping that says nothing but the mode is the mode: the same job."""
+    if not isinstance(part.get("prompting"), dict):
+        return {"prompting": part.choice(("prompting",), part.catalog.prompting, "prompting", "chat")}
+    part.keys(("prompting",), ("mode", "thinking", "system"))
+    mode = part.choice(("prompting", "mode"), part.catalog.prompting, "prompting", "chat")
+    thinking, system = part.get("prompting", "thinking"), part.text(("prompting", "system"))
+    if thinking is not None and not isinstance(thinking, bool):
+        part.wrong(("prompting", "thinking"), f"expected true or false, not {shown(thinking)}")
+    if thinking is not None and mode == "base_fewshot":
+        part.wrong(("prompting", "thinking"), "goes to a chat template, and base_fewshot uses none; leave it out")
+    more = {"thinking": thinking, "system": system}
+    given = {key: value for key, value in more.items() if value is not None}
+    return {"prompting": {"mode": mode, **given} if given else mode}
 
 
 RESOURCE_KEYS = (

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from evaluators import benchmarks
 from evaluators import run as evaluation
 from evaluators.benchmark import Outcome
 from evaluators.engine import sample_seed
+from evaluators.records import Record
 from manager.atomic import read_jsonl
 from manager.job import Job, Kind
 from manager.run import Failed, Run, Stopped
@@ -23,7 +25,7 @@ from manager.store import Store
 from tests.evaluators.tiny import config, entry, make_model, make_run
 
 FIELDS = ["item", "sample", "seed", "value", "outcome", "extracted", "gold", "why", "ended", "prompt_tokens",
-          "completion_tokens", "text"]  # fmt: skip
+          "completion_tokens", "text", "in_thinking"]  # fmt: skip
 
 
 def outcomes(run: Run) -> dict[tuple[str, str, int], dict[str, Any]]:
@@ -129,9 +131,35 @@ def test_what_was_generated_but_not_scored_is_not_generated_again(tiny_model: Pa
     assert (record["text"], record["outcome"], record["value"]) == (f"it is {item.answer}", "right", 1.0)
 
 
-def entry_items(name: str) -> list[Any]:
-    from evaluators import benchmarks
+def test_a_prompt_that_opens_thinking_is_told_to_the_scorer_and_recorded(tmp_path: Path) -> None:
+    opening = "{% for message in messages %}{{ message['content'] }}{% endfor %}<|assistant|><think>\n"
+    model = make_model(tmp_path / "model", template=opening, context=1024)
+    rows = tmp_path / "data" / "math500" / "test.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text(json.dumps({"problem": "27+7", "solution": "", "answer": "34", "unique_id": "one"}) + "\n")
+    asked = entry("math500", samples=3, max_tokens=4, temperature=1.0)
+    run = make_run(tmp_path / "store", config(model, asked, data_dir=str(tmp_path / "data")))
+    item = next(iter(benchmarks.get("math500").items("test", tmp_path / "data")))
+    generated = run.directory.outcomes / "generated" / "math500.jsonl"
+    generated.parent.mkdir(parents=True)
+    texts = ("so it is \\boxed{34} or", "perhaps \\boxed{3}</think> it is \\boxed{34}")
+    facts = {"item": item.id, "ended": "length", "prompt_tokens": 3, "completion_tokens": 9, "in_thinking": True}
+    generated.write_text(
+        "".join(json.dumps({**facts, "sample": place, "text": text}) + "\n" for place, text in enumerate(texts))
+    )
+    evaluation.main(run)
+    records = [outcomes(run)["math500", item.id, sample] for sample in range(3)]
+    assert [record["in_thinking"] for record in records] == [True] * 3  # the one of the engine too
+    assert tuple(record["text"] for record in records[:2]) == texts
+    assert [record["outcome"] for record in records[:2]] == ["truncated", "right"]
 
+
+def test_records_of_before_there_was_in_thinking_are_read() -> None:
+    old = {name: None for name in FIELDS if name != "in_thinking"} | {"outcome": "right", "ended": "stop"}
+    assert Record.from_json(old).in_thinking is False
+
+
+def entry_items(name: str) -> list[Any]:
     return list(benchmarks.get(name).items("test", None))
 
 

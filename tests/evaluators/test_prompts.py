@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,43 @@ def test_a_benchmark_without_train_split_never_shows_the_answer_to_the_question(
         text: Any = prompter.prompt(item)
         assert text.count("\nAnswer: ") == SHOTS
         assert text.count(benchmark.messages(item)[-1]["content"]) == 1
+
+
+def write_task(folder: Path, task: str, train: int, test: int) -> None:
+    place = folder / "legalbench" / task
+    place.mkdir(parents=True)
+    for split, count in (("train", train), ("test", test)):
+        rows = [
+            {"index": str(number), "text": f"{task} {split} {number}.", "answer": "Yes" if number % 2 else "No"}
+            for number in range(count)
+        ]
+        if rows:
+            (place / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_a_benchmark_of_many_tasks_takes_turns_and_shows_examples_of_the_same_task(tmp_path: Path) -> None:
+    write_task(tmp_path, "hearsay", train=6, test=3)
+    write_task(tmp_path, "proa", train=2, test=1)
+    write_task(tmp_path, "personal_jurisdiction", train=0, test=2)
+    benchmark = benchmarks.get("legalbench")
+    items = list(benchmark.items("test", tmp_path))
+    order = [item.fields["task"] for item in items]
+    first = list(dict.fromkeys(order))
+    assert set(first) == {"hearsay", "proa", "personal_jurisdiction"} == set(order[:3])
+    assert order == [*first, *(task for task in first if task != "proa"), "hearsay"]
+    assert [item.id for item in benchmark.items("test", tmp_path)] == [item.id for item in items]
+    engine: Any = NoEngine()
+    prompter = Prompter.of(benchmark, Prompting.parse("base_fewshot"), engine, tmp_path)
+    shown = {item.id: str(prompter.prompt(item)) for item in items if item.fields["task"] != "personal_jurisdiction"}
+    assert {name: text.count(" train ") for name, text in shown.items()} == {
+        "hearsay/test/0": SHOTS, "hearsay/test/1": SHOTS, "hearsay/test/2": SHOTS, "proa/test/0": 2,
+    }  # fmt: skip
+    for name, text in shown.items():
+        task = name.split("/")[0]
+        assert text.count(f"{task} train ") == text.count(" train ")
+        assert text.count(" test ") == 1
+    with pytest.raises(UserError, match="no train item of 'personal_jurisdiction'"):
+        prompter.prompt(next(item for item in items if item.fields["task"] == "personal_jurisdiction"))
 
 
 def test_mistakes_are_told_in_one_line(tiny_model: Path, tmp_path: Path) -> None:

@@ -193,6 +193,22 @@ def test_jobs_without_a_store_entry_are_not_invented(tmp_path):
     assert list(frame.columns) == list(COLUMNS)
 
 
+def test_thinking_is_a_way_of_asking_of_its_own(tmp_path):
+    writer = Writer(tmp_path, Plan(items=4))
+    writer.difficulty = {("b", f"mini_{d}"): np.zeros(4) for d in ("math", "code", "knowledge")}
+    model = {"name": "b", "hub": "org/b", "revision": "1"}
+    for way in ("chat", {"thinking": True, "mode": "chat"}, {"mode": "chat", "thinking": False}):
+        job = evaluate_job(writer.plan, model, ())
+        job = Job(job.kind, {**job.config, "prompting": way})
+        writer.add("evaluate", {}, job, {})
+        writer.outcomes(job, "b", {})
+    writer.store.write_sweep(Sweep("s", None, tuple(writer.entries)))
+    frame = table(source(writer.store, "s", []))
+    assert sorted(frame["prompting"].unique()) == [
+        "chat", '{"mode":"chat","thinking":false}', '{"mode":"chat","thinking":true}',
+    ]  # fmt: skip
+
+
 def test_ways_of_asking_are_kept_apart_and_a_base_asked_otherwise_is_told(tmp_path):
     """A base that is no chat model is asked in its own way; a model asked in two ways is two arms."""
     writer = Writer(tmp_path, Plan(items=4))

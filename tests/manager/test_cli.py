@@ -215,6 +215,48 @@ def test_other_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
     assert planned('{"question": "1+1?", "answer": "#### 2"}') == first
 
 
+def test_the_prompts_of_a_domain_are_made_before_any_job(tmp_path: Path) -> None:
+    answer = manager(tmp_path, "data", "prepare", "mini-mixed", "--json")
+    assert answer.returncode == 0, answer.stderr
+    made = json.loads(answer.stdout)
+    assert Path(made["path"]).parent == tmp_path / "runs" / "prepared"
+    assert [source["benchmark"] for source in made["data"]["sources"]] == ["mini_math", "mini_code", "mini_knowledge"]
+    assert len(made["left_out"]) == 3
+    assert Store.open(tmp_path / "runs").sweep_names() == []  # a sweep may go there
+    told = manager(tmp_path, "data", "prepare", "mini-mixed").stdout
+    assert f"mini-mixed: {made['rows']:,} prompts in {made['path']}\ndigest {made['digest']}\n" in told
+    assert told.count("left out") == 3
+    elsewhere = manager(tmp_path, "data", "prepare", "mini-mixed", "--json", MANAGER_PREPARED_DATA=str(tmp_path / "p"))
+    assert json.loads(elsewhere.stdout)["digest"] == made["digest"]
+    assert Path(json.loads(elsewhere.stdout)["path"]).parent == tmp_path / "p"
+    for domain, message in (("mini-maths", "did you mean mini-math"), ("math", "manager data fetch")):
+        wrong = manager(tmp_path, "data", "prepare", domain, MANAGER_DATA_DIR=str(tmp_path))
+        assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (1, 1)
+        assert message in wrong.stderr
+
+
+def test_other_training_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
+    file = tmp_path / "real.yaml"
+    file.write_text(
+        "name: real\nstages:\n  train: {kind: rl, model: qwen2.5-7b-instruct, data: math}\n"
+        "  mini: {kind: rl, model: qwen2.5-7b-instruct, data: mini-math}\n",
+        encoding="utf-8",
+    )
+    data = tmp_path / "data" / "eurus2"
+    data.mkdir(parents=True)
+
+    def planned(row: str | None) -> dict[str, str]:
+        if row is not None:
+            (data / "train.jsonl").write_text(row + "\n", encoding="utf-8")
+        answer = manager(tmp_path, "plan", file, "--json", MANAGER_DATA_DIR=str(data.parent))
+        return {job["stage"]: job["id"] for job in json.loads(answer.stdout)["jobs"]}
+
+    absent, first, second = planned(None), planned('{"prompt": 1}'), planned('{"prompt": 2}')
+    assert len({absent["train"], first["train"], second["train"]}) == 3
+    assert planned('{"prompt": 1}') == first
+    assert absent["mini"] == first["mini"] == second["mini"]  # computed, not read
+
+
 def fail(finished: Path, cause: str) -> str:
     """Make the base of a finished sweep look failed; returns its id."""
     store = Store.open(finished)

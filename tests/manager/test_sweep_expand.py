@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evaluators.prompts import Prompting
 from manager.job import Sweep, SweepJob
 from manager.sweep import load_sweep
 from manager.sweep.document import Document
@@ -311,6 +312,26 @@ def test_sft_config_is_fully_resolved(tmp_path: Path) -> None:
     }  # fmt: skip
     assert config["batch"] == {"examples": 32}
     assert config["sft"] == {"max_steps": 5}
+
+
+@pytest.mark.parametrize(
+    ("written", "resolved"),
+    [
+        ("{mode: base_fewshot}", "base_fewshot"),
+        ("{system: null}", "chat"),
+        ("{thinking: false}", {"mode": "chat", "thinking": False}),
+        ("{mode: chat, thinking: true, system: Be brief.}",
+         {"mode": "chat", "thinking": True, "system": "Be brief."}),
+        ("{mode: base_fewshot, system: Solve.}", {"mode": "base_fewshot", "system": "Solve."}),
+    ],
+)  # fmt: skip
+def test_ways_of_asking_reach_the_evaluation(tmp_path: Path, written: str, resolved: Any) -> None:
+    config = one(tmp_path, f"{{kind: evaluate, model: fino1-8b, suite: mini, prompting: {written}}}")
+    assert config["prompting"] == resolved
+    way = Prompting.parse(config["prompting"])
+    assert {"mode": way.mode, "thinking": way.thinking, "system": way.system} == {
+        "thinking": None, "system": None, **({"mode": resolved} if isinstance(resolved, str) else resolved),
+    }  # fmt: skip
 
 
 def test_evaluate_config_is_fully_resolved(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from evaluators import benchmarks
 from manager.run import Failed
 from tests.data import DATA, needs_data
-from trainers import prepare, sources, subjects
+from trainers import data, identity, prepare, sources, subjects
 from trainers.shares import largest_size, shares
 
 KNOWLEDGE = {"benchmark": "mini_knowledge", "split": "train", "weight": 1}
@@ -67,6 +67,32 @@ def test_prompts_that_have_changed_since_the_job_was_made_stop_it(tmp_path):
     assert prepared(tmp_path, KNOWLEDGE, digest=digest).digest == digest
     with pytest.raises(Failed, match="run `manager sweep` again") as failed:
         prepared(tmp_path, KNOWLEDGE, digest="0" * 64)
+    assert failed.value.cause == "data_changed"
+
+
+def test_rows_are_identified_by_their_file_and_computed_ones_by_nothing_more(tmp_path):
+    for name in ("deepscaler", "gsm8k"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_text("{}\n")
+    gsm8k = {"benchmark": "gsm8k", "split": "train"}
+    seen = [identity.rows_of(source, tmp_path) for source in (DEEPSCALER, gsm8k)]
+    assert all(one is not None and one.startswith("sha256:") for one in seen)
+    assert [identity.rows_of(source, tmp_path) for source in (MATH, {**gsm8k, "split": "test"})] == [None, None]
+    (tmp_path / "gsm8k" / "train.jsonl").write_text("{} \n")
+    assert identity.rows_of(DEEPSCALER, tmp_path) == seen[0]
+    assert identity.rows_of(gsm8k, tmp_path) not in (None, seen[1])
+
+
+def test_rows_that_have_changed_since_the_job_was_made_stop_it(tmp_path):
+    (tmp_path / "deepscaler").mkdir()
+    rows = tmp_path / "deepscaler" / "train.jsonl"
+    rows.write_text(json.dumps({"problem": "1+1?", "answer": "2"}) + "\n")
+    source = {**DEEPSCALER, "rows": identity.rows_of(DEEPSCALER, tmp_path)}
+    assert prepared(tmp_path / "cache", source, folder=tmp_path).rows == 1
+    assert len(data.draw({"seed": 0, "sources": [source]}, tmp_path)) == 1
+    rows.write_text(json.dumps({"problem": "1+2?", "answer": "3"}) + "\n")
+    with pytest.raises(Failed, match="other rows of agentica-org/DeepScaleR") as failed:
+        prepared(tmp_path / "cache", source, folder=tmp_path)
     assert failed.value.cause == "data_changed"
 
 

@@ -117,6 +117,49 @@ def test_several_parts_judge_a_batch_once_and_tell_what_each_completion_was():
     assert metrics["score/math"] == [1.0, 0.0, 0.0, 0.0]
 
 
+def test_an_answer_within_cut_off_thinking_is_none_where_the_prompt_opened_the_thinking():
+    def scorer(tasks):
+        return [benchmarks.get(name).score(item, text, truncated=cut) for name, item, text, cut in tasks]
+
+    item = Item("one", {"problem": "27+7", "solution": ""}, "34")
+    texts = ["maybe \\boxed{34} or", "maybe \\boxed{3} </think> \\boxed{34}"]
+    columns = {
+        "completion_ids": [[1, 1], [1, END]],
+        "item": [pickle.dumps(item)] * 2,
+        "benchmark": ["math500"] * 2,
+        "domain": ["math"] * 2,
+        "log_metric": lambda name, value: None,
+        "log_extra": lambda name, values: None,
+    }
+    seen = {
+        opened: [one.score.outcome for one in
+                 rewards.Batches(scorer, frozenset({END}), in_thinking=opened).judge(list(texts), columns)]
+        for opened in (False, True)
+    }  # fmt: skip
+    assert seen[False] == [Outcome.RIGHT, Outcome.RIGHT]
+    assert seen[True] == [Outcome.TRUNCATED, Outcome.RIGHT]
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "opened"),
+    [
+        ("{{ messages[0]['content'] }}<think>\n", {}, True),
+        ("{{ messages[0]['content'] }}<think>\n\n</think>\n\n", {}, False),
+        ("{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}", {"enable_thinking": True}, True),
+        ("{{ messages[0]['content'] }}{% if enable_thinking %}<think>{% endif %}", {"enable_thinking": False}, False),
+    ],
+)
+def test_whether_completions_begin_in_thinking_is_what_the_template_ends_with(template, options, opened):
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    from trainers.training import completions_begin_in_thinking
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+    tokenizer.chat_template = template
+    assert completions_begin_in_thinking(tokenizer, options) is opened
+
+
 def test_scores_come_in_order_whether_judged_here_or_in_processes_with_limits():
     math = benchmarks.get("math500")
     scorer = scoring.PooledScorer(2)
