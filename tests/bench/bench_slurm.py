@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,13 +22,38 @@ from manager.observe import all_facts
 from manager.plan import states
 from manager.store import Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import Cluster, backend, missing_programs, toy, toy_sweep
+from tests.slurm.cluster import ROOT, Cluster, backend, missing_programs, toy, toy_sweep
+
+# The process's own time, without that of commands it starts: they are Slurm's.
+OWN = (
+    "import atexit, resource, sys\n"
+    "def told():\n"
+    "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
+    "    print(used.ru_utime + used.ru_stime, file=sys.stderr)\n"
+    "atexit.register(told)\n"
+    "sys.argv[0] = 'manager'\n"
+    "from manager.__main__ import main\n"
+    "main()\n"
+)
+REPEATS = 5
 
 
 def timed(work: Callable[[], object]) -> tuple[float, object]:
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
+
+
+def own_cpu_s(store: Store, *arguments: str) -> float:
+    """Median over runs of a whole command."""
+    seconds = []
+    for _ in range(REPEATS):
+        done = subprocess.run(
+            [sys.executable, "-c", OWN, *arguments],
+            cwd=ROOT, env={**os.environ, "MANAGER_STORE": str(store.root)}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        seconds.append(float(done.stderr.split()[-1]))
+    return sorted(seconds)[len(seconds) // 2]
 
 
 def big_sweep(jobs: int) -> Sweep:
@@ -47,6 +74,7 @@ def with_manager(folder: Path, jobs: int) -> dict[str, float]:
     cpu = time.process_time()
     status_s, _ = timed(lambda: states(sweep, all_facts(store, ids, here.observe(ids))))
     status_cpu_s = time.process_time() - cpu
+    command_cpu_s = own_cpu_s(store, "status", "big")
     again_s, again = timed(lambda: submit_missing(store, sweep, here))
     assert result.submitted == len(sweep.jobs)  # type: ignore[attr-defined]
     assert again.submitted == 0  # type: ignore[attr-defined]
@@ -58,6 +86,7 @@ def with_manager(folder: Path, jobs: int) -> dict[str, float]:
         "submit s": submit_s,
         "status s": status_s,
         "status own CPU s": status_cpu_s,
+        "same, command": command_cpu_s,
         "sweep again s": again_s,
         "cancel s": cancel_s,
     }

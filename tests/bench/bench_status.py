@@ -6,41 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from manager.store import Store
-from tests.bench.bench_slurm import big_sweep
-from tests.slurm.cluster import ROOT
-
-# The process's own time, without that of commands it starts: they are Slurm's.
-OWN = (
-    "import atexit, resource, sys\n"
-    "def told():\n"
-    "    used = resource.getrusage(resource.RUSAGE_SELF)\n"
-    "    print(used.ru_utime + used.ru_stime, file=sys.stderr)\n"
-    "atexit.register(told)\n"
-    "sys.argv[0] = 'manager'\n"
-    "from manager.__main__ import main\n"
-    "main()\n"
-)
-REPEATS = 5
-
-
-def own_cpu_s(store: Store, *arguments: str) -> float:
-    """Median over runs of a whole command."""
-    seconds = []
-    for _ in range(REPEATS):
-        done = subprocess.run(
-            [sys.executable, "-c", OWN, *arguments],
-            cwd=ROOT, env={**os.environ, "MANAGER_STORE": str(store.root)}, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        seconds.append(float(done.stderr.split()[-1]))
-    return sorted(seconds)[len(seconds) // 2]
+from tests.bench.bench_slurm import REPEATS, big_sweep, own_cpu_s
 
 
 def prepared(store: Store, jobs: int) -> None:

@@ -27,7 +27,7 @@ def test_commands_without_a_cluster_are_told_in_one_line_with_the_way_out(
     sweep = Sweep("s", None, (SweepJob("train", {}, Job(Kind.RL, {})),))
     backend = choose(store, sweep, None, None)
     assert backend.name == "slurm"
-    with pytest.raises(UserError, match="Could not establish a configuration source.*--cluster local") as told:
+    with pytest.raises(UserError, match=r"Could not establish a configuration source.*--cluster local") as told:
         submit_missing(store, sweep, backend)
     assert "\n" not in str(told.value)
     assert not list((store.root / "submissions").glob("m*")), "nothing was submitted"
