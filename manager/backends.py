@@ -13,6 +13,7 @@ from manager.environment import gpus
 from manager.errors import UserError
 from manager.job import Sweep
 from manager.store import Store
+from manager.usage import Usage, gpus_of, usage
 
 if TYPE_CHECKING:
     from manager.cluster.slurm import SlurmBackend
@@ -58,6 +59,13 @@ def views(store: Store, sweep: Sweep, ids: Sequence[str]) -> Mapping[str, Schedu
     return _submitted_backend(store).observe(ids)
 
 
+def views_and_usage(store: Store, sweep: Sweep) -> tuple[Mapping[str, SchedulerView], Usage | None]:
+    """What the scheduler says of the sweep's jobs, and their GPU-hours so far; None without GPU jobs."""
+    gpus = gpus_of(sweep.jobs)
+    seen, accounted = _submitted_backend(store).observe_and_account([entry.job.id for entry in sweep.jobs], gpus)
+    return seen, usage(store, gpus, accounted) if gpus else None
+
+
 def in_queue(store: Store, job_id: str) -> bool:
     """Whether a scheduler holds the job now, or cannot say that it does not."""
     view = _submitted_backend(store).observe([job_id]).get(job_id)
@@ -77,4 +85,4 @@ def _submitted_backend(store: Store) -> SlurmBackend:
     return SlurmBackend(store, Site())
 
 
-__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "in_queue", "views"]
+__all__ = ["LocalBackend", "cancel_submitted", "choose", "default_slots", "in_queue", "views", "views_and_usage"]

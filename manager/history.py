@@ -13,13 +13,18 @@ def gpu_hours_used(run: RunDirectory, now: float | None = None) -> float:
     """GPU-hours of all attempts so far; a running attempt counts until `now` where that is given."""
     job = run.job()
     gpus = job.resources.nodes * job.resources.gpus_per_node
+    return gpus * attempt_seconds(run, now) / 3600
+
+
+def attempt_seconds(run: RunDirectory, now: float | None = None) -> float:
+    """How long all attempts so far ran, by their own records."""
     seconds = 0.0
     for attempt in run.attempts():
         started = attempt.record.get("started")
         ended = (attempt.end or {}).get("finished") or (attempt.progress() or {}).get("updated") or now
         if started and ended:
             seconds += max(0.0, ended - started)
-    return gpus * seconds / 3600
+    return seconds
 
 
 def read_history(store: Store, ids: Iterable[str] | None = None) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -69,6 +69,22 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+class _NotRead(Mapping[str, Any]):
+    """In the place of a config that nobody read: any use of it is a mistake of the program, and told."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+
+    def __getitem__(self, key: str) -> Any:
+        raise RuntimeError(f"job {self._job_id} was read without its config; Store.read_sweep reads it")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError(f"job {self._job_id} was read without its config; Store.read_sweep reads it")
+
+    def __len__(self) -> int:
+        raise RuntimeError(f"job {self._job_id} was read without its config; Store.read_sweep reads it")
+
+
 @dataclass(frozen=True)
 class Job:
     """One unit of work. `config` holds JSON values only; `needs` are ids, in the order config refers to them."""
@@ -92,6 +108,13 @@ class Job:
             "needs": list(self.needs),
             "resources": asdict(self.resources),
         }
+
+    @staticmethod
+    def outline(job_id: str, kind: Kind, needs: tuple[str, ...], resources: Resources) -> Job:
+        """A job as a sweep's record tells it, for whoever only asks for states: its config is not read."""
+        job = Job(kind, _NotRead(job_id), needs, resources)
+        job.__dict__["id"] = job_id  # what `id` would have computed from the config
+        return job
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Job:

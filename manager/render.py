@@ -52,6 +52,9 @@ def status(value: SweepStatus) -> RenderableType:
     if value.queue_reasons:
         reasons = sorted(value.queue_reasons.items(), key=lambda item: -item[1])
         parts.append(Text("queued: " + ", ".join(f"{number} {reason}" for reason, number in reasons), style="blue"))
+    if value.used is not None:
+        bound = "" if value.budget_gpu_hours is None else f" of {value.budget_gpu_hours:,.1f}"
+        parts.append(Text(f"{value.used.gpu_hours:,.1f}{bound} GPU-hours used (from {value.used.source})"))
     if value.problems:
         parts.append(problems(value))
     return Group(*parts)

@@ -13,6 +13,7 @@ from manager.diagnose import diagnose
 from manager.job import State, Sweep, SweepJob
 from manager.plan import JobFacts, states
 from manager.store import Attempt, Store
+from manager.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class SweepStatus:
     running: tuple[RunningRow, ...]
     problems: tuple[ProblemRow, ...]
     queue_reasons: Mapping[str, int] = field(default_factory=dict)  # why queued jobs wait, in the scheduler's words
+    used: Usage | None = None  # None: not asked, or no job asks for a GPU
+    budget_gpu_hours: float | None = None
 
     @property
     def counts(self) -> Counter[State]:
@@ -78,10 +81,14 @@ class SweepStatus:
             "running": [asdict(row) for row in self.running],
             "problems": [asdict(row) for row in self.problems],
             "queue_reasons": dict(self.queue_reasons),
+            "used": self.used.to_json() if self.used else None,
+            "budget_gpu_hours": self.budget_gpu_hours,
         }
 
 
-def collect(store: Store, sweep: Sweep, facts: Mapping[str, JobFacts]) -> SweepStatus:
+def collect(
+    store: Store, sweep: Sweep, facts: Mapping[str, JobFacts], used: Usage | None = None
+) -> SweepStatus:
     known = states(sweep, facts)
     stages: dict[str, tuple[str, Counter[State]]] = {}
     running, problems = [], []
@@ -100,7 +107,16 @@ def collect(store: Store, sweep: Sweep, facts: Mapping[str, JobFacts]) -> SweepS
         elif (row := _stopped_by_scheduler(entry, state, facts[entry.job.id])) is not None:
             problems.append(row)
     rows = tuple(StageRow(name, kind, counts) for name, (kind, counts) in stages.items())
-    return SweepStatus(sweep.name, rows, tuple(running), tuple(problems), _queue_reasons(facts))
+    budget = sweep.settings.get("budget_gpu_hours")
+    return SweepStatus(
+        name=sweep.name,
+        stages=rows,
+        running=tuple(running),
+        problems=tuple(problems),
+        queue_reasons=_queue_reasons(facts),
+        used=used,
+        budget_gpu_hours=None if budget is None else float(budget),
+    )
 
 
 def running_row(entry: SweepJob, attempt: Attempt, now: float) -> RunningRow:

@@ -16,7 +16,7 @@ from typing import Any
 
 from manager.atomic import read_json, read_jsonl, write_json
 from manager.errors import UserError
-from manager.job import Job, Resources, Sweep, SweepJob
+from manager.job import Job, Kind, Resources, Sweep, SweepJob
 
 LAYOUT_VERSION = 1
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -239,6 +239,8 @@ class Store:
             {
                 "id": entry.job.id,
                 "stage": entry.stage,
+                "kind": entry.job.kind.value,
+                "needs": list(entry.job.needs),
                 "labels": dict(entry.labels),
                 "resources": asdict(entry.job.resources),
             }
@@ -262,13 +264,33 @@ class Store:
     def read_sweep(self, name: str, *, only: str | None = None) -> Sweep:
         """The sweep as recorded; with `only` it holds just that job and what it descends from, so that a
         job of a large sweep need not read all the others."""
+        value = self._sweep_record(name)
+        entries = value["jobs"] if only is None else self._lineage(value["jobs"], only)
+        jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in entries)
+        return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
+
+    def read_outline(self, name: str) -> Sweep:
+        """The sweep from its record alone, its jobs without their configs: enough for states, titles and
+        resources, and one file in place of one for each job."""
+        value = self._sweep_record(name)
+        if not all("kind" in entry and "needs" in entry for entry in value["jobs"]):
+            return self.read_sweep(name)  # recorded before these were
+        jobs = tuple(
+            SweepJob(
+                entry["stage"],
+                entry["labels"],
+                Job.outline(entry["id"], Kind(entry["kind"]), tuple(entry["needs"]), Resources(**entry["resources"])),
+            )
+            for entry in value["jobs"]
+        )
+        return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
+
+    def _sweep_record(self, name: str) -> dict[str, Any]:
         value = read_json(self.sweep_dir(name) / "sweep.json")
         if value is None:
             known = ", ".join(self.sweep_names()) or "none yet"
             raise UserError(f"no sweep {name!r} in {self.root}; there are: {known}")
-        entries = value["jobs"] if only is None else self._lineage(value["jobs"], only)
-        jobs = tuple(SweepJob(entry["stage"], entry["labels"], self.run(entry["id"]).job()) for entry in entries)
-        return Sweep(value["name"], value["study"], jobs, value["settings"], value["text"])
+        return dict(value)
 
     def _lineage(self, entries: list[dict[str, Any]], job_id: str) -> list[dict[str, Any]]:
         """The entries of a job and of all that it needs, directly or not; in the sweep's order."""

@@ -5,15 +5,17 @@ Prints nothing. Safe to run at any time, any number of times and by several peop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from manager.cluster.backend import Backend, Phase, SchedulerView, Submission
 from manager.cost import Estimator
-from manager.history import gpu_hours_used, read_history
+from manager.history import read_history
 from manager.job import State, Sweep, SweepJob
 from manager.observe import all_facts
 from manager.plan import Act, Action, actions
 from manager.store import Store
+from manager.usage import Usage, gpus_of, usage
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,13 @@ class Budget:
     """The sweep's bound on GPU-hours, and how it stands."""
 
     gpu_hours: float
-    used: float
+    used: Usage
     bound: float  # by what is queued or runs, at its estimate
     left_out: int  # jobs that were not submitted because of it
 
     def text(self) -> str:
-        text = f"budget: {self.used:,.1f} of {self.gpu_hours:,.1f} GPU-hours used, {self.bound:,.1f} bound by the queue"
+        used = f"{self.used.gpu_hours:,.1f} of {self.gpu_hours:,.1f} GPU-hours used (from {self.used.source})"
+        text = f"budget: {used}, {self.bound:,.1f} bound by the queue"
         return f"{text}; {self.left_out} jobs not submitted (budget_gpu_hours)" if self.left_out else text
 
 
@@ -57,9 +60,11 @@ def submit_missing(store: Store, sweep: Sweep, backend: Backend) -> Round:
         store.add_job(entry.job)
     store.write_sweep(sweep, backend=backend.name)
     ids = [entry.job.id for entry in sweep.jobs]
-    views = backend.observe(ids)
+    # Accounting is asked about every attempt only where a budget depends on it.
+    gpus = gpus_of(sweep.jobs) if sweep.settings.get("budget_gpu_hours") is not None else {}
+    views, accounted = backend.observe_and_account(ids, gpus)
     todo = actions(sweep, all_facts(store, ids, views))
-    wanted, budget = _within_budget(store, sweep, todo, _submittable(todo))
+    wanted, budget = _within_budget(store, sweep, todo, _submittable(todo), accounted)
     if not wanted:
         return Round(tuple(todo), (), budget)
     in_queue = {each: view for each, view in views.items() if _in_queue(view)}
@@ -67,17 +72,17 @@ def submit_missing(store: Store, sweep: Sweep, backend: Backend) -> Round:
 
 
 def _within_budget(
-    store: Store, sweep: Sweep, todo: list[Action], wanted: list[SweepJob]
+    store: Store, sweep: Sweep, todo: list[Action], wanted: list[SweepJob], accounted: Mapping[str, float]
 ) -> tuple[list[SweepJob], Budget | None]:
     """What the sweep's budget still pays for. Used hours are those of its jobs, whichever sweep ran them."""
     limit = sweep.settings.get("budget_gpu_hours")
     if limit is None:
         return wanted, None
     estimator = Estimator({entry.job.id: entry.job for entry in sweep.jobs}, read_history(store))
-    used = sum(gpu_hours_used(store.run(entry.job.id)) for entry in sweep.jobs)
+    used = usage(store, gpus_of(sweep.jobs), accounted)
     waiting = [action.entry for action in todo if action.act is Act.WAIT]
     bound = estimator.total(waiting).p90_gpu_hours
-    fitting = estimator.within(wanted, float(limit), used + bound)
+    fitting = estimator.within(wanted, float(limit), used.gpu_hours + bound)
     return fitting, Budget(float(limit), used, bound, len(wanted) - len(fitting))
 
 

@@ -53,8 +53,9 @@ def with_rows(known: Catalog) -> Catalog:
     return replace(known, domains=IdentifiedDomains(known.domains))
 
 
-def open_sweep(root: Path, name: str | None) -> tuple[Store, Sweep]:
-    """A sweep that was run before; by default the one that was run last. A file name is taken for its sweep."""
+def open_sweep(root: Path, name: str | None, *, outline: bool = False) -> tuple[Store, Sweep]:
+    """A sweep that was run before; by default the one that was run last. A file name is taken for its sweep.
+    An outline is read from one file and leaves out the configs of its jobs."""
     store = Store.open(root)
     if name is None:
         names = store.sweep_names()
@@ -63,7 +64,7 @@ def open_sweep(root: Path, name: str | None) -> tuple[Store, Sweep]:
         name = max(names, key=lambda each: (store.sweep_dir(each) / "sweep.json").stat().st_mtime)
     elif name.endswith((".yaml", ".yml")):
         name = load(Path(name), None).name
-    return store, store.read_sweep(name)
+    return store, store.read_outline(name) if outline else store.read_sweep(name)
 
 
 def print_json(value: Any) -> None:

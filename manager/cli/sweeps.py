@@ -30,6 +30,10 @@ from manager.store import Store
 
 if TYPE_CHECKING:
     from manager.forecast import Forecast
+    from manager.usage import Usage
+
+# While a person watches, accounting is asked for GPU-hours no more often.
+USAGE_INTERVAL_S = 60.0
 
 ClusterOption = Annotated[str | None, typer.Option("--cluster", help="Name of a cluster in the site file, or `local`.")]
 
@@ -156,7 +160,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """One screen about a sweep: what runs, how far, what failed, why."""
-    here, record = open_sweep(store, sweep)
+    here, record = open_sweep(store, sweep, outline=True)
     if as_json:
         print_json(_collect(here, record).to_json())
         return
@@ -168,9 +172,13 @@ def status(
         return
     from rich.live import Live
 
+    used, asked_at = None, 0.0
     with Live(console=console, auto_refresh=False, screen=False) as live:
         while True:
-            value = _collect(here, record)
+            if time.monotonic() - asked_at > USAGE_INTERVAL_S:
+                used, asked_at = None, time.monotonic()
+            value = _collect(here, record, used)
+            used = value.used
             live.update(render.status(value), refresh=True)
             if not any(value.counts[state] for state in (State.RUNNING, State.QUEUED, State.UNKNOWN)):
                 break
@@ -178,12 +186,17 @@ def status(
     console.print(next_step(value))
 
 
-def _collect(store: Store, sweep: Sweep) -> SweepStatus:
-    from manager.backends import views
+def _collect(store: Store, sweep: Sweep, used: Usage | None = None) -> SweepStatus:
+    """With `used` accounting is not asked for it again: a screen that refreshes must not burden it."""
+    from manager.backends import views, views_and_usage
     from manager.observe import all_facts
 
     ids = [entry.job.id for entry in sweep.jobs]
-    return collect(store, sweep, all_facts(store, ids, views(store, sweep, ids)))
+    if used is None:
+        seen, used = views_and_usage(store, sweep)
+    else:
+        seen = views(store, sweep, ids)
+    return collect(store, sweep, all_facts(store, ids, seen), used)
 
 
 def next_step(value: SweepStatus) -> str:

@@ -52,6 +52,11 @@ class Backend(Protocol):
     def observe(self, ids: Iterable[str]) -> Mapping[str, SchedulerView]:
         """The view of each of these jobs; jobs never submitted are left out."""
 
+    def observe_and_account(
+        self, ids: Iterable[str], gpus: Mapping[str, int]
+    ) -> tuple[Mapping[str, SchedulerView], Mapping[str, float]]:
+        """`observe`, and the GPU-seconds so far of those of the jobs in `gpus` that accounting knows."""
+
     def cancel(self, ids: Iterable[str]) -> list[str]:
         """End what is queued or runs of these; returns the ids that were told to end."""
 

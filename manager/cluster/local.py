@@ -131,6 +131,11 @@ class LocalBackend:
                 del self._running[job_id]
         return list(self._running)
 
+    def observe_and_account(
+        self, ids: Iterable[str], gpus: Mapping[str, int]
+    ) -> tuple[Mapping[str, SchedulerView], Mapping[str, float]]:
+        return self.observe(ids), {}  # nobody keeps accounts here: run directories tell
+
     def observe(self, ids: Iterable[str]) -> Mapping[str, SchedulerView]:
         alive = set(self.running())
         return {

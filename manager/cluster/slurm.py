@@ -37,7 +37,7 @@ from manager.cluster.slurm_record import (
 )
 from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Site
-from manager.cluster.slurm_view import Evidence, parents_in_queue, unlisted, views
+from manager.cluster.slurm_view import Evidence, accounted, parents_in_queue, unlisted, views
 from manager.errors import UserError
 from manager.job import SweepJob
 from manager.observe import file_server_time
@@ -77,15 +77,33 @@ class SlurmBackend:
         records = read_records(self._store, wanted)
         return self._observe(records, wanted)
 
-    def _observe(self, records: Sequence[Record], ids: Collection[str]) -> dict[str, SchedulerView]:
+    def observe_and_account(
+        self, ids: Iterable[str], gpus: Mapping[str, int]
+    ) -> tuple[Mapping[str, SchedulerView], Mapping[str, float]]:
+        """`observe`, and the GPU-seconds so far of the jobs in `gpus`: the same sacct answers both."""
+        wanted = set(ids)
+        records = read_records(self._store, wanted)
         if not records:
-            return {}
+            return {}, {}
+        about = {record.token for record in records if not gpus.keys().isdisjoint(record.tasks.values())}
+        evidence = self._evidence(records, wanted, about)
+        used: Mapping[str, float] = {}
+        if not isinstance(evidence.queue, str) and not isinstance(evidence.accounting, str):
+            used = accounted(records, gpus, evidence.queue, evidence.accounting)
+        return views(records, wanted, evidence), used
+
+    def _observe(self, records: Sequence[Record], ids: Collection[str]) -> dict[str, SchedulerView]:
+        return views(records, ids, self._evidence(records, ids)) if records else {}
+
+    def _evidence(self, records: Sequence[Record], ids: Collection[str], about: Collection[str] = ()) -> Evidence:
+        """What squeue says, and sacct of what squeue does not list any more and of the tokens `about`."""
         queue = self._queue(records)
         accounting: Rows | str = "not asked"
         if not isinstance(queue, str):
-            gone = unlisted(records, ids, queue, self._is_done)
-            accounting = self._accounting(gone) if gone else {}
-        return views(records, ids, Evidence(self._now(), queue, accounting, self._site.settle_s))
+            gone = {record.token for record in unlisted(records, ids, queue, self._is_done)}
+            asked = [record for record in records if record.token in gone or record.token in about]
+            accounting = self._accounting(asked) if asked else {}
+        return Evidence(self._now(), queue, accounting, self._site.settle_s)
 
     def _is_done(self, job_id: str) -> bool:
         return self._store.run(job_id).is_done()

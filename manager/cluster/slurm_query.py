@@ -50,6 +50,7 @@ class Row:
     started: float | None = None
     ended: float | None = None
     elapsed_s: float = 0.0
+    total_s: float = 0.0  # of all attempts under this submission that accounting knows
     gpus: int = 0
     exit_code: str = ""
     of_many: bool = False  # from an expression for several tasks that have not begun
@@ -190,7 +191,10 @@ def parse_sacct(text: str, tokens: Collection[str]) -> dict[tuple[str, int], Row
         time = _seconds(submit) or 0.0
         for index in array_indexes(expression) if expression else [0]:
             key = (token, index)
-            if submitted.get(key, -1.0) > time:
+            known = rows.get(key)
+            seconds = _seconds(elapsed) or 0.0
+            if known is not None and submitted[key] > time:
+                rows[key] = replace(known, total_s=known.total_s + seconds, gpus=max(known.gpus, gpus_in(tres)))
                 continue
             submitted[key] = time
             token_of[job] = key
@@ -204,8 +208,9 @@ def parse_sacct(text: str, tokens: Collection[str]) -> dict[tuple[str, int], Row
                 node="" if node == "None assigned" else node,
                 started=_seconds(start),
                 ended=_seconds(end),
-                elapsed_s=_seconds(elapsed) or 0.0,
-                gpus=gpus_in(tres),
+                elapsed_s=seconds,
+                total_s=seconds + (known.total_s if known else 0.0),
+                gpus=max(gpus_in(tres), known.gpus if known else 0),  # none yet while it waits to run again
                 exit_code=code,
             )
     return rows

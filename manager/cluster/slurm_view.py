@@ -106,6 +106,31 @@ def _over(record: Record, index: int, accounting: Rows | str) -> SchedulerView:
     )
 
 
+def accounted(
+    records: Sequence[Record], gpus: Mapping[str, int], queue: Rows, accounting: Rows
+) -> dict[str, float]:
+    """GPU-seconds of all attempts of each of these jobs. A job that accounting knows only in part, or that it
+    has running although the controller forgot it, is left out. `gpus`: what each job asks for, where
+    accounting does not track GPUs."""
+    result = {}
+    for job_id, submissions in submissions_of(records, gpus).items():
+        seconds = [_gpu_seconds(record, index, gpus[job_id], queue, accounting) for record, index in submissions]
+        known = [each for each in seconds if each is not None]
+        if len(known) == len(seconds):
+            result[job_id] = sum(known)
+    return result
+
+
+def _gpu_seconds(record: Record, index: int, gpus: int, queue: Rows, accounting: Rows) -> float | None:
+    listed = find_row(queue, record.token, index)
+    row = accounting.get((record.token, index))
+    if row is None:
+        return 0.0 if listed is not None and listed.phase is Phase.QUEUED else None
+    if row.phase is Phase.RUNNING and (listed is None or listed.phase is Phase.QUEUED):
+        return None
+    return (row.gpus or gpus) * row.total_s
+
+
 def parents_in_queue(seen: Mapping[str, SchedulerView]) -> dict[str, tuple[str, int | None]]:
     """(array id, index) of each job that is queued or runs under a known id."""
     result: dict[str, tuple[str, int | None]] = {}

@@ -153,3 +153,16 @@ def test_expanding_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_training_source_of_the_catalogue_can_be_read() -> None:
+    from trainers.sources import READERS
+
+    hubs = {
+        str(source["hub"])
+        for domain in load().domains.values()
+        for source in domain["sources"]
+        if source.get("hub")
+    }
+    assert hubs
+    assert hubs <= set(READERS)

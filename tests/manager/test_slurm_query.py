@@ -112,6 +112,9 @@ def test_sacct_tells_the_last_attempt_and_the_memory_of_steps() -> None:
     assert sorted(rows) == [(A, 0), (A, 1), (A, 4), (A, 5), (B, 0)]
     last = rows[A, 0]
     assert (last.state, last.node, last.elapsed_s, last.gpus) == ("COMPLETED", "node2", 100.0, 8)
+    assert last.total_s == 150.0, "both attempts"
+    first, second, *others = SACCT.splitlines()
+    assert parse_sacct("\n".join([second, first, *others]), {A, B})[A, 0] == last, "in whatever order they are told"
     assert rows[A, 1].state == "OUT_OF_MEMORY"
     assert rows[A, 4].phase is Phase.QUEUED
     assert rows[B, 0].phase is Phase.ENDED

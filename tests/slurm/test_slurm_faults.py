@@ -14,10 +14,12 @@ import pytest
 from manager.atomic import read_json
 from manager.cluster.backend import Phase
 from manager.errors import UserError
-from manager.job import Resources, Sweep
+from manager.job import Job, Kind, Resources, Sweep, SweepJob
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
 from tests.slurm.cluster import ROOT, Cluster, backend, finished, logs, steps_done, toy, toy_sweep, wait_for
+from tests.trainers import running
+from trainers import checkpoints
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -299,3 +301,50 @@ def test_a_read_only_run_directory_fails_the_attempt_and_is_mended(
 def _move(source: Path, target: Path) -> None:
     subprocess.run(["mv", str(source), str(target)], check=True)
     os.symlink(target, source)
+
+
+def test_a_corrupt_newest_checkpoint_costs_steps_and_changes_nothing(
+    cluster: Cluster, store: Store, tmp_path: Path
+) -> None:
+    """A real training, requeued by an operator; meanwhile its newest checkpoint is damaged on disk."""
+    long = {"max_steps": 1500, "learning_rate": 3e-3, "save_steps": 150}
+    job = Job(Kind.SFT, running.sft_config(sft=long))
+    sweep = one_job("corrupt", job)
+    calm = Store.open(tmp_path / "calm", create=True)
+    for each in (store, calm):
+        submit_missing(each, sweep, backend(each, "corrupt", memory_gb=4.0))
+    run, undisturbed = store.run(job.id), calm.run(job.id)
+    folder = run.path / "checkpoints"
+    wait_for(lambda: len(complete_states(folder)) >= 2 or run.is_done(), f"two states are saved: {logs(store)}")
+    scheduler_id = backend(store).observe([job.id])[job.id].scheduler_id
+    cluster.command("scontrol", "requeuehold", scheduler_id)
+    wait_for(lambda: backend(store).observe([job.id])[job.id].phase is Phase.QUEUED, "it is out of its node")
+    assert not run.is_done(), "it was stopped in the middle"
+    newest, before = complete_states(folder)[:2]
+    weights = newest / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    weights.write_bytes(bytes(content))
+    cluster.command("scontrol", "release", scheduler_id)
+    rerun_until_done(store, sweep)
+    wait_for(lambda: finished(undisturbed), "the undisturbed one is done")
+    events = {each["name"]: each for each in run.journal() if each["type"] == "event" and each["attempt"] == 2}
+    assert "model.safetensors is damaged" in events["state_set_aside"]["reason"]
+    assert events["resumed"]["step"] == int(before.name.removeprefix("checkpoint-"))
+    assert [attempt.outcome for attempt in run.attempts()].count("done") == 1
+    assert weights_digest(run) == weights_digest(undisturbed), "the same model as of the undisturbed run"
+
+
+def one_job(name: str, job: Job) -> Sweep:
+    return Sweep(name, None, (SweepJob("train", {}, job),))
+
+
+def complete_states(folder: Path) -> list[Path]:
+    """Newest first."""
+    return [path for _, path in checkpoints.states(folder) if checkpoints.is_complete(path)]
+
+
+def weights_digest(run: RunDirectory) -> str:
+    manifest = read_json(run.model_dir("last") / checkpoints.MARKER)
+    assert manifest is not None
+    return str(manifest["files"]["model.safetensors"]["sha256"])

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from manager.backends import views_and_usage
 from manager.cluster.backend import Phase
 from manager.errors import UserError
+from manager.history import attempt_seconds
 from manager.job import Resources, Sweep
 from manager.store import Store
 from manager.submission import submit_missing
@@ -194,3 +196,8 @@ def test_resources_reach_slurm(cluster: Cluster, store: Store) -> None:
     assert "TimeLimit=00:03:00" in show
     assert_done(store, sweep)
     assert store.run(sweep.jobs[0].job.id).attempts()[0].record["world_size"] == 4
+    wait_for(lambda: views_and_usage(store, sweep)[1].accounted_jobs, "accounting knows it")  # type: ignore[union-attr]
+    used = views_and_usage(store, sweep)[1]
+    assert used is not None
+    own = 4 * attempt_seconds(store.run(sweep.jobs[0].job.id)) / 3600
+    assert (used.source, used.gpu_hours >= own - 4 / 3600) == ("accounting", True), "4 GPUs; Slurm counts whole seconds"
