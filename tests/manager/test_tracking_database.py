@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from manager.tracking_client import TrackingClient
+from manager.tracking.client import TrackingClient
 
-OPEN = "import sys; from manager.tracking_client import TrackingClient; TrackingClient(sys.argv[1])"
+OPEN = "import sys; from manager.tracking.client import TrackingClient; TrackingClient(sys.argv[1])"
 DEADLINE_S = 180
 
 
