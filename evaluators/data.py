@@ -78,11 +78,8 @@ def fingerprint(source: DataSource, split: str, data_dir: Path | None = None) ->
 
 
 def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _file_rows(path: Path) -> Iterator[dict[str, Any]]:

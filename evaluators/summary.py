@@ -34,10 +34,6 @@ def by_item(records: Iterable[Record]) -> dict[str, list[float]]:
     return dict(values)
 
 
-def item_means(records: Iterable[Record]) -> dict[str, float | None]:
-    return {item: mean(values) for item, values in by_item(records).items()}
-
-
 def benchmark_summary(records: Sequence[Record], domain: str, subdomain: str | None, samples: int) -> dict[str, Any]:
     """One benchmark's part of the result. pass@k only for scores that are right or wrong."""
     values = by_item(records)

@@ -33,16 +33,14 @@ class Drain:
     complete: bool = False
 
 
-def sweep_command(store: Store, sweep_name: str) -> list[str]:
-    return [*_module(), str(store.root), sweep_name, "--parent", str(getpid())]
-
-
-def job_command(run_dir: Path, sweep_name: str) -> list[str]:
-    return [*_module(), "--job", str(run_dir), "--sweep", sweep_name, "--parent", str(getpid())]
-
-
-def _module() -> list[str]:
-    return [sys.executable, "-m", "manager.tracking.drain"]
+def drain_command(store: Store, sweep_name: str, *, parent: int | None = None, job_id: str | None = None) -> list[str]:
+    """The command line of the side process: of a sweep, or of one job on its node."""
+    who = ["--parent", str(parent if parent is not None else getpid())]
+    if job_id is not None:
+        where = ["--job", str(store.run(job_id).path), "--sweep", sweep_name]
+    else:
+        where = [str(store.root), sweep_name]
+    return [sys.executable, "-m", "manager.tracking.drain", *where, *who]
 
 
 def beside_job(run: Run, token: str, place: Place) -> AbstractContextManager[object]:
@@ -62,7 +60,7 @@ def beside_job(run: Run, token: str, place: Place) -> AbstractContextManager[obj
     except UserError as error:
         print(f"tracking: {error}", file=sys.stderr, flush=True)
         return nullcontext()
-    return draining(job_command(run.path, name), run.attempt_dir / "tracking.log", wait_s=JOB_WAIT_S)
+    return draining(drain_command(store, name, job_id=run.job.id), run.attempt_dir / "tracking.log", wait_s=JOB_WAIT_S)
 
 
 def tracked_by_server(store: Store, sweep: Sweep) -> bool:

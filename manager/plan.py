@@ -30,10 +30,6 @@ class JobFacts:
     view: SchedulerView | None = None
 
     @property
-    def in_scheduler(self) -> bool:
-        return self.view is not None and self.view.phase in (Phase.QUEUED, Phase.RUNNING)
-
-    @property
     def stuck(self) -> bool:
         """The last attempts ended without getting further than an earlier one."""
         return not self.alive and self.futile >= ATTEMPTS_WITHOUT_PROGRESS

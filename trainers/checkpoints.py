@@ -8,7 +8,6 @@ Knows files only: no torch here.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluators.data import sha256_of
 from manager.atomic import read_json, sync_directory, write_json
 
 MARKER = "COMPLETE.json"
@@ -43,16 +43,11 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _digest(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and digest of every file under `folder`, by relative path."""
     paths = sorted(_files(folder))
     with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        digests = list(pool.map(_digest, paths))
+        digests = list(pool.map(sha256_of, paths))
     return {
         str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": digest}
         for path, digest in zip(paths, digests, strict=True)
@@ -99,7 +94,7 @@ def problem(folder: Path) -> str | None:
         if path.stat().st_size != entry["bytes"]:
             return f"{name} has {path.stat().st_size} bytes, not {entry['bytes']}"
     with ThreadPoolExecutor(HASHING_THREADS) as pool:
-        digests = list(pool.map(lambda name: _digest(folder / name), expected))
+        digests = list(pool.map(lambda name: sha256_of(folder / name), expected))
     for (name, entry), digest in zip(expected.items(), digests, strict=True):
         if digest != entry["sha256"]:
             return f"{name} is damaged: its digest differs"

@@ -13,7 +13,7 @@ from rich.live import Live
 from manager import render
 from manager.cli.sweeps import next_step
 from manager.cluster.local import LocalBackend
-from manager.drain_process import draining, sweep_command
+from manager.drain_process import drain_command, draining
 from manager.forecast import refuse_above_budget
 from manager.foreground import ForegroundSweep
 from manager.job import State, Sweep
@@ -120,7 +120,7 @@ def _tracking(store: Store, sweep: Sweep, console: Console) -> Iterator[None]:
     log = store.sweep_dir(sweep.name) / "tracking.log"
     drain = None
     try:
-        with draining(sweep_command(store, sweep.name), log) as drain:
+        with draining(drain_command(store, sweep.name), log) as drain:
             yield
     finally:
         if drain is not None and not drain.complete:

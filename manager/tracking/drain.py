@@ -156,16 +156,6 @@ def _wait(seconds: float, stop: threading.Event, parent: Mapping[str, Any] | Non
 # The process
 
 
-def drain_command(store: Store, sweep_name: str, *, parent: int | None = None, job_id: str | None = None) -> list[str]:
-    """The command line of the side process: of a sweep, or of one job on its node."""
-    who = ["--parent", str(parent if parent is not None else os.getpid())]
-    if job_id is not None:
-        where = ["--job", str(store.run(job_id).path), "--sweep", sweep_name]
-    else:
-        where = [str(store.root), sweep_name]
-    return [sys.executable, "-m", "manager.tracking.drain", *where, *who]
-
-
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     parent = identify(options.parent) if options.parent is not None else None

@@ -22,10 +22,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from manager.drain_process import draining
+from manager.drain_process import drain_command, draining
 from manager.run import Run
 from manager.tracking import sync
-from manager.tracking.drain import drain_command
 from tests.manager.tracked_sweep import Study, begin, end, make_study
 from tests.manager.tracking_readback import ReadBack
 from tests.manager.tracking_server import Server, running_server

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from manager.drain_process import drain_command
 from manager.tracking import last_sync, sync
-from manager.tracking.drain import drain_command
 from tests.manager.tracked_sweep import Study, begin, end, finish_study, make_study, train
 from tests.manager.tracking_readback import ReadBack, expected
 
