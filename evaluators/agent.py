@@ -63,6 +63,7 @@ class Turn:
     valid: bool
     prompt_tokens: int | None = None
     completion_tokens: int = 0
+    cut: bool = False  # the answer reached the limit of tokens
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,13 @@ class Play:
     def messages(self) -> list[dict[str, str]]:
         return messages(self._world.instruction, self._turns, self._state, self._settings)
 
-    def take(self, completion: str, prompt_tokens: int | None = None, completion_tokens: int = 0) -> None:
+    def take(
+        self, completion: str, prompt_tokens: int | None = None, completion_tokens: int = 0, *, cut: bool = False
+    ) -> None:
         """Do what the policy answered."""
         action = read_action(completion)
         state, shown = self._state, self._world.step(action)
-        self._turns.append(Turn(state, completion, action, shown.valid, prompt_tokens, completion_tokens))
+        self._turns.append(Turn(state, completion, action, shown.valid, prompt_tokens, completion_tokens, cut))
         self._show(shown)
 
     def give_up(self, why: str) -> None:
