@@ -53,6 +53,7 @@ class Resources:
     time_min: int | None = None  # default: the site's
     micro_batch: int | None = None  # completions (or examples) per device and forward pass
     slurm: Mapping[str, Any] = field(default_factory=dict)  # passed to submitit unchanged
+    starts_with: int | None = None  # the step of needs[0] whose saved weights suffice to start; None: its result
 
     @property
     def tasks(self) -> int:

@@ -94,6 +94,14 @@ def _sampler(part: Part, path: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
+WHEN = ("done", "saved")
+
+
+def when(part: Part) -> dict[str, Any]:
+    """`when`: after the training is done, or as soon as the weights are saved. No part of the identity."""
+    return {"when": part.choice(("when",), WHEN, "word", "done")}
+
+
 def engine(part: Part) -> dict[str, Any]:
     value = part.get("engine")
     if isinstance(value, dict):

@@ -14,7 +14,7 @@ import yaml
 
 from manager.catalog import Catalog
 from manager.job import Job, Resources, Sweep, SweepJob
-from manager.sweep.checkpoints import Steps, read_checkpoints
+from manager.sweep.checkpoints import Steps, read_checkpoints, starting_with
 from manager.sweep.document import Document
 from manager.sweep.kinds import SCHEMAS, Schema, Section
 from manager.sweep.matrix import combinations
@@ -181,7 +181,11 @@ class _Expansion:
         if not all("model" in part for part in parts[:1]) and not prepared.stage.needs:
             return []
         config = {key: value for part in parts for key, value in part.items()}
+        saved = config.pop("when", "done") == "saved"  # decides when, not what: no part of the identity
         prepared.schema.check(config, resources, self._part(prepared, row).wrong)
+        if saved and not prepared.stage.needs:
+            why = "saved: this stage needs no stage that saves weights; leave it out"
+            self._part(prepared, row).wrong(("when",), why)
         if not prepared.stage.needs:
             return [self._add(prepared, config, (), resources, row, {})]
         needed = self.prepared.get(prepared.stage.needs[0])
@@ -194,7 +198,7 @@ class _Expansion:
                 prepared,
                 {**config, "model": {"need": 0, "checkpoint": step}},
                 (entry.job.id,),
-                resources,
+                starting_with(step, entry.steps, resources) if saved else resources,
                 row,
                 {"checkpoint": step} if written else {},
             )

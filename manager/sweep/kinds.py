@@ -104,6 +104,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("model",), partial(model, scratch=False)),
             Section(("suite", "sampling", "limit"), evaluation.benchmarks),
             Section(("engine",), evaluation.engine),
+            Section(("when",), evaluation.when),
             Section(("prompting",), prompting),
             _SEED,
         ),
