@@ -72,7 +72,7 @@ class Evaluation:
             self._prompting = Prompting.parse(config.get("prompting"))
         except UserError as error:
             raise Failed(str(error), cause="prompting") from error
-        self._tasks = [read_task(entry, self._data_dir, config.get("shard")) for entry in config["benchmarks"]]
+        self._tasks = self._read_tasks()
         self._by_name = {task.name: task for task in self._tasks}
         self._total = sum(task.total for task in self._tasks)
         self._step = model_step(run)
@@ -80,6 +80,10 @@ class Evaluation:
         self._tally = Tally()
         self._lock = threading.Lock()
         self._in_thinking: set[tuple[str, str, int]] = set()  # asked with a prompt that ends in thinking, not yet back
+
+    def _read_tasks(self) -> list[Task]:
+        shard = self._run.config.get("shard")
+        return [read_task(entry, self._data_dir, shard) for entry in self._run.config["benchmarks"]]
 
     def run(self) -> dict[str, Any]:
         for task in self._tasks:

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SFT = "sft"
     RL = "rl"
     EVALUATE = "evaluate"
+    SAMPLE = "sample"
     REPORT = "report"
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from manager.job import Kind, Resources
-from manager.sweep import evaluation, training
+from manager.sweep import evaluation, rejection, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
 from manager.sweep.training import misfit
@@ -111,6 +111,19 @@ SCHEMAS: Mapping[Kind, Schema] = {
         needs=(Kind.SFT, Kind.RL),
         one_process=True,
         checkpoints=("checkpoints",),
+        check=evaluation.check,
+    ),
+    Kind.SAMPLE: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=False)),
+            _DATA,
+            Section(("samples", "keep", "sampling"), rejection.sampling),
+            Section(("engine",), evaluation.engine),
+            Section(("prompting",), prompting),
+            _SEED,
+        ),
+        needs=(Kind.SFT, Kind.RL),
+        one_process=True,
         check=evaluation.check,
     ),
     Kind.REPORT: Schema(
