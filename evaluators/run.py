@@ -72,7 +72,8 @@ class Evaluation:
             self._prompting = Prompting.parse(config.get("prompting"))
         except UserError as error:
             raise Failed(str(error), cause="prompting") from error
-        self._tasks = [read_task(entry, self._data_dir, config.get("shard")) for entry in config["benchmarks"]]
+        self._shard = config.get("shard")
+        self._tasks = [read_task(entry, self._data_dir, self._shard) for entry in config["benchmarks"]]
         self._by_name = {task.name: task for task in self._tasks}
         self._total = sum(task.total for task in self._tasks)
         self._step = model_step(run)
@@ -153,7 +154,8 @@ class Evaluation:
         path, revision = self._run.model_path()
         began = time.monotonic()
         engine = self._load(name, EngineSettings(path, revision, options, config["seed"]))
-        self._run.event("engine_loaded", f"{name} in {time.monotonic() - began:.1f} s")
+        took = time.monotonic() - began
+        self._run.event("engine_loaded", f"{name} in {took:.1f} s", seconds=round(took, 2))
         try:
             requests = self._requests(engine, works, pool, owing)
             for completion in engine.generate(requests, lambda: self._run.stop_requested):
@@ -233,7 +235,7 @@ class Evaluation:
 
     def _log_if_complete(self, task: Task) -> None:
         records = self._tally.records[task.name]
-        if len(records) == task.total:
+        if len(records) == task.total and not self._shard:  # the score of a part is nobody's score
             score = self._summary(task)["pass_at_1"]
             if score is not None:
                 self._run.log({f"{task.name}/pass@1": score}, self._step)
@@ -244,11 +246,13 @@ class Evaluation:
 
     def _finish(self) -> dict[str, Any]:
         summaries = {task.name: self._summary(task) for task in self._tasks}
-        scores = {f"{domain}/pass@1": score for domain, score in domain_scores(summaries).items()}
-        self._run.log({name: score for name, score in scores.items() if score is not None}, self._step)
+        if not self._shard:
+            scores = {f"{domain}/pass@1": score for domain, score in domain_scores(summaries).items()}
+            self._run.log({name: score for name, score in scores.items() if score is not None}, self._step)
         self._run.progress(self._tally.done(), self._total, "sample", tokens=self._tally.tokens)
         self._files.close(complete=True)
-        return {"benchmarks": summaries, "model_step": self._step}
+        summary = {"benchmarks": summaries, "model_step": self._step}
+        return {**summary, "shard": dict(self._shard)} if self._shard else summary
 
 
 def work_key(work: Owed) -> tuple[str, str, int]:

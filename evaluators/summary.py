@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import comb
+from math import comb, fsum
 from typing import Any
 
 from evaluators.benchmark import Outcome
@@ -23,7 +23,8 @@ def pass_at_k(samples: int, right: int, k: int) -> float | None:
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean of what is defined; None where nothing is."""
     defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
+    # An exact sum: the same whatever the order in which records came in, also when shards are joined.
+    return fsum(defined) / len(defined) if defined else None
 
 
 def by_item(records: Iterable[Record]) -> dict[str, list[float]]:

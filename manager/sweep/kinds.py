@@ -11,6 +11,7 @@ from manager.job import Kind, Resources
 from manager.sweep import evaluation, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
+from manager.sweep.shards import read_shards
 from manager.sweep.training import misfit
 
 Read = Callable[[Part], dict[str, Any]]
@@ -106,6 +107,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("engine",), evaluation.engine),
             Section(("prompting",), prompting),
             _SEED,
+            Section(("shards", "deadline_min"), read_shards),
         ),
         needs=(Kind.SFT, Kind.RL),
         one_process=True,

@@ -72,6 +72,7 @@ class SweepTracking:
         self._memory: dict[str, Memory] = {}
         self._observed: dict[str, Observed] = {}
         self._evaluations: dict[str, tuple[object, Points]] = {}
+        self._joined: set[str] = set()  # first shards of evaluations whose shards are all done and were joined
 
     @property
     def experiment_id(self) -> str | None:
@@ -177,8 +178,26 @@ class SweepTracking:
             if observed is None:
                 continue
             self._observed[job_id] = observed
-            if entry.job.kind is Kind.EVALUATE:
+            if entry.job.kind is Kind.EVALUATE and "shard" not in entry.job.config:
                 self._read_evaluation(job_id, observed)
+        for entry in self._sweep.jobs:
+            if entry.job.id in watched and entry.job.config.get("shard", {"index": -1})["index"] == 0:
+                self._join(entry)
+
+    def _join(self, first: SweepJob) -> None:
+        """The scores of a sharded evaluation, once all its shards are done: on the run of the first of them.
+
+        The score of some of the items would look like the benchmark's, and is nobody's.
+        """
+        from evaluators.joined import joined_result
+
+        if first.job.id in self._joined or first.job.id not in self._observed:
+            return
+        result = joined_result([self._store.run(shard.id) for shard in first.job.shards()])
+        if result is not None:
+            facts = replace(self._observed[first.job.id].facts, result=result)
+            self._evaluations[first.job.id] = ("joined", evaluation_points(facts, ()))
+            self._joined.add(first.job.id)
 
     def _read_evaluation(self, job_id: str, observed: Observed) -> None:
         mark = (observed.sources.sizes(), observed.facts.state)
