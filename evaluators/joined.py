@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from evaluators import benchmarks
 from evaluators.records import Key, OutcomeFiles, Record
-from evaluators.summary import benchmark_summary
+from evaluators.summary import benchmark_summary, more_scores
 from manager.store import RunDirectory
 
 
@@ -20,18 +21,20 @@ def joined_result(shards: Sequence[RunDirectory]) -> dict[str, Any] | None:
     if not done or len(done) != len(results):
         return None
     config = shards[0].job().config
-    benchmarks = {}
+    summaries: dict[str, dict[str, Any]] = {}
     for entry in config["benchmarks"]:
         records: dict[Key, Record] = {}
+        golds: dict[str, str | None] = {}
         for shard in shards:
-            records |= {one.key: one.slim() for one in OutcomeFiles(shard.outcomes).finished(entry["name"])}
-        samples = entry["sampler"]["samples"]
-        benchmarks[entry["name"]] = benchmark_summary(
-            list(records.values()), entry["domain"], entry.get("subdomain"), samples
-        )
+            for one in OutcomeFiles(shard.outcomes).finished(entry["name"]):
+                records[one.key] = one.slim()
+                golds[one.item] = one.gold
+        name, every, samples = entry["name"], list(records.values()), entry["sampler"]["samples"]
+        summaries[name] = benchmark_summary(every, entry["domain"], entry.get("subdomain"), samples)
+        summaries[name] |= more_scores(benchmarks.get(name), every, golds)
     return {
         "outcome": "done",
         "finished": max(float(result["finished"]) for result in done),
-        "benchmarks": benchmarks,
+        "benchmarks": summaries,
         "model_step": done[0].get("model_step"),
     }

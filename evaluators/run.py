@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.benchmark import Outcome, Score
+from evaluators.benchmark import Item, Outcome, Score
 from evaluators.engine import (
     Completion,
     Ended,
@@ -32,7 +32,7 @@ from evaluators.records import Key, OutcomeFiles, Record
 from evaluators.reuse import shared
 from evaluators.scorer_pool import ScorerPool
 from evaluators.scorer_pool import Task as ScoreTask
-from evaluators.summary import benchmark_summary, domain_scores
+from evaluators.summary import benchmark_summary, domain_scores, more_scores
 from manager.atomic import read_json
 from manager.errors import UserError
 from manager.job import Kind
@@ -220,7 +220,7 @@ class Evaluation:
 
     def _record(self, work: Owed, completion: Completion, score: Score) -> None:
         """Called from the scorers' threads too: a record, progress, the metrics of what became complete."""
-        record = Record.of(completion, work.seed, score, gold_text(work))
+        record = Record.of(completion, work.seed, score, gold_text(work.item))
         with self._lock:
             self._files.write(work.task.name, record)
             self._tally.records[work.task.name][record.key] = record.slim()
@@ -242,7 +242,8 @@ class Evaluation:
 
     def _summary(self, task: Task) -> dict[str, Any]:
         records = list(self._tally.records[task.name].values())
-        return benchmark_summary(records, task.domain, task.subdomain, task.sampler.samples)
+        summary = benchmark_summary(records, task.domain, task.subdomain, task.sampler.samples)
+        return summary | more_scores(task.benchmark, records, {item.id: gold_text(item) for item in task.items})
 
     def _finish(self) -> dict[str, Any]:
         summaries = {task.name: self._summary(task) for task in self._tasks}
@@ -273,10 +274,9 @@ def render(prompter: Prompter, work: Owed) -> Any:
         ) from error
 
 
-def gold_text(work: Owed) -> str | None:
+def gold_text(item: Item) -> str | None:
     """The gold answer as text, for people who read the records."""
-    answer = work.item.answer
-    return None if answer is None else str(answer)[:2000]
+    return None if item.answer is None else str(item.answer)[:2000]
 
 
 def scorer_count() -> int:

@@ -122,6 +122,17 @@ class ShardChooser:
         return self._items[name]
 
 
+def evaluation_result(store: Store, job: Job) -> dict[str, Any] | None:
+    """The result of an evaluation, of all its shards together; None until all of it is done."""
+    shards = [store.run(shard.id) for shard in job.shards()]
+    if len(shards) == 1:
+        return shards[0].result()
+    from evaluators.joined import joined_result
+
+    result: dict[str, Any] | None = joined_result(shards)
+    return result
+
+
 def machine_key(job: Job, jobs: Mapping[str, Job]) -> str:
     """What decides the pace of an evaluation: model, engine and GPUs."""
     resources = job.resources

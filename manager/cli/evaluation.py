@@ -78,14 +78,17 @@ def _pair(text: str) -> tuple[str, object]:
 
 def _show(store: Store, jobs: Sequence[Job]) -> None:
     """The scores, of all shards together; nothing while one of them is missing."""
-    from evaluators.joined import joined_result
+    from manager.shards import evaluation_result
 
-    runs = [store.run(job.id) for job in jobs]
-    result = runs[0].result() if len(runs) == 1 else joined_result(runs)
+    result = evaluation_result(store, jobs[0])
     if result is None:
         return
     for name, row in result["benchmarks"].items():
         score = "–" if row["pass_at_1"] is None else f"{100 * row['pass_at_1']:.1f}"
         counts = ", ".join(f"{number} {outcome}" for outcome, number in row["outcomes"].items() if number)
         print(f"{name:<16} {score:>6}  ({row['items']} items × {row['samples']}: {counts})")
-    print(f"every sample: {' '.join(str(run.outcomes) for run in runs)}")
+        more = row.get("more_scores") or {}
+        if more.get("balanced_accuracy") is not None:
+            balanced, tasks = 100 * more["balanced_accuracy"], len(more["tasks"])
+            print(f"{'':<16} {balanced:>6.1f}  balanced accuracy, mean over {tasks} tasks")
+    print(f"every sample: {' '.join(str(store.run(job.id).outcomes) for job in jobs)}")

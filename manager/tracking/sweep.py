@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from manager.errors import UserError
 from manager.job import Kind, State, Sweep, SweepJob
+from manager.shards import evaluation_result
 from manager.store import Store
 from manager.tracking.journal import read_tail
 from manager.tracking.lineage import mirrors
@@ -189,11 +190,9 @@ class SweepTracking:
 
         The score of some of the items would look like the benchmark's, and is nobody's.
         """
-        from evaluators.joined import joined_result
-
         if first.job.id in self._joined or first.job.id not in self._observed:
             return
-        result = joined_result([self._store.run(shard.id) for shard in first.job.shards()])
+        result = evaluation_result(self._store, first.job)
         if result is not None:
             facts = replace(self._observed[first.job.id].facts, result=result)
             self._evaluations[first.job.id] = ("joined", evaluation_points(facts, ()))

@@ -13,7 +13,9 @@ from evaluators.engine import Ended
 from evaluators.joined import joined_result
 from evaluators.records import OutcomeFiles, Record
 from evaluators.summary import benchmark_summary
+from experiments import more_scores
 from experiments.outcomes import load as load_outcomes
+from experiments.outcomes import source
 from manager.atomic import write_json
 from manager.job import Job, Kind, Resources, Sweep, SweepJob
 from manager.run import Run
@@ -148,6 +150,42 @@ def test_a_score_is_logged_once_all_shards_are_there_and_equals_the_unsharded_on
     assert scores(ReadBack.of(result)) == {jobs[0].id: wanted, jobs[1].id: {}, jobs[2].id: {}}
     parts = [store.run(job.id).result() for job in jobs]
     assert any(part and part["benchmarks"]["mini_math"]["pass_at_1"] != value for part in parts)
+
+
+def test_scores_beside_pass_at_1_come_to_mlflow_and_the_report_from_all_shards_together(tmp_path: Path) -> None:
+    entry = {**ENTRIES[0], "name": "legalbench", "domain": "knowledge", "subdomain": "law"}
+    job = Job(Kind.EVALUATE, {**CONFIG, "benchmarks": [entry]})
+    store = Store.open(tmp_path / "runs", create=True)
+    shards = [job.shard(index, 2) for index in range(2)]
+    for shard in shards:
+        store.add_job(shard)
+    store.write_sweep(Sweep("s", None, tuple(SweepJob("e", {}, shard) for shard in shards)))
+    for index, shard in enumerate(shards):
+        run = begin(store.run(shard.id))
+        files = OutcomeFiles(run.directory.outcomes)
+        for number in range(index, 6, 2):
+            # Task a: yes yes no, of which one yes is right; task b: all right.
+            item = f"{'a' if number < 3 else 'b'}/test/{number}"
+            right = number in (0, 3, 4, 5)
+            files.write("legalbench", Record(
+                item, 0, 0, float(right), Outcome.RIGHT if right else Outcome.WRONG, None,
+                "no" if number == 2 else "yes", "", Ended.STOP, 5, 5, "x",
+            ))  # fmt: skip
+        files.close(complete=True)
+        end(run, benchmarks={}, model_step=7)
+    result = sync(store, "s")
+    assert result.error is None
+    (shown,) = [run.data.metrics for run in ReadBack.of(result).runs if run.data.tags.get("job_id") == shards[0].id]
+    assert shown["legalbench/balanced_accuracy"] == pytest.approx((0.25 + 1) / 2)
+    assert shown["legalbench/pass_at_1"] == pytest.approx(4 / 6)
+    assert shown["legalbench_tasks/a.balanced_accuracy"] == 0.25
+    assert shown["legalbench_tasks/a.exact_match"] == pytest.approx(1 / 3)
+    scores, tasks = more_scores.tables(source(store, "s"))
+    assert dict(zip(scores["score"], scores["percent"], strict=True)) == {
+        "balanced accuracy": 62.5, "exact match by task": pytest.approx(200 / 3)
+    }  # fmt: skip
+    assert list(tasks["task"]) == ["a", "b"]
+    assert list(tasks["balanced_accuracy_percent"]) == [25.0, 100.0]
 
 
 def test_outcomes_of_some_shards_are_not_a_finished_evaluation(swept: tuple[Store, list[Job]]) -> None:
