@@ -235,7 +235,7 @@ def _write_comparison(path: Path, records: Sequence[Record], matched: Matched) -
         {
             "item": record.item, "sample": record.sample, "ours": record.value, "outcome": record.outcome,
             "theirs": theirs[record.key].score, "their_scores": dict(theirs[record.key].scores),
-            "agree": record.value == theirs[record.key].score,
+            "agree": None if theirs[record.key].score is None else record.value == theirs[record.key].score,
         }
         for record in records
     ]  # fmt: skip
