@@ -71,7 +71,8 @@ def read_lm_eval(path: Path) -> Log:
     match = TASK_FILE.fullmatch(path.name)
     task = match["task"] if match else path.stem.removeprefix("samples_")
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):  # not splitlines: answers hold U+2028
+    # Not splitlines: answers hold U+2028 and the like.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
