@@ -2,8 +2,10 @@
 
     python -m tests.bench.bench_trainer_overhead [--steps 30] [--rounds 3]
 
-Both train the same random tiny model on the same prompts in one process, in turns. States are not saved in
-either. CPU seconds are of this process alone; wall seconds hold what else the machine does.
+Both train the same random tiny model on the same prompts in one process, in turns, each first in every other round.
+Every completion has the same number of tokens, so that chance in their lengths does not make one step longer than
+another. States are not saved in either. CPU seconds are of this process alone; wall seconds hold what else the
+machine does.
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ import argparse
 import statistics
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from manager.run import Run
 from tests.trainers import running
+
+TOKENS = 24  # of every completion
 
 
 class Clock:
@@ -49,7 +54,13 @@ def config(model: Path, steps: int) -> dict[str, Any]:
     return running.rl_config(
         {"path": str(model), "digest": "bench"},
         batch={"prompts": 16, "samples": 8},
-        grpo={"max_steps": steps, "learning_rate": 1e-4, "max_completion_length": 24, "save_steps": 10**6},
+        grpo={
+            "max_steps": steps,
+            "learning_rate": 1e-4,
+            "max_completion_length": TOKENS,
+            "save_steps": 10**6,
+            "generation_kwargs": {"min_new_tokens": TOKENS},
+        },
         export_steps=None,
         data={"name": "math", "domain": "math", "seed": 0, "sources": [{"benchmark": "mini_math", "split": "train"}]},
     )
@@ -101,7 +112,8 @@ def plain(model: Path, steps: int, folder: Path) -> Clock:
     args = GRPOConfig(
         output_dir=str(folder), max_steps=steps, learning_rate=1e-4, lr_scheduler_type="constant", use_cpu=True,
         bf16=False, gradient_checkpointing=False, per_device_train_batch_size=128, num_generations=8,
-        max_completion_length=24, beta=0.0, logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
+        max_completion_length=TOKENS, generation_kwargs={"min_new_tokens": TOKENS}, beta=0.0,
+        logging_steps=1, report_to="none", save_strategy="no", disable_tqdm=True,
         dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = GRPOTrainer(
@@ -133,19 +145,24 @@ def main() -> None:
     from trainers import libraries
 
     libraries.prepare(use_vllm=False)
-    times: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in ("plain TRL", "ours")}
+    times: dict[str, dict[str, list[list[float]]]] = {name: {"wall": [], "cpu": []} for name in ("plain TRL", "ours")}
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         model = make_model(root / "model")
         for number in range(options.rounds):
-            for label, run in (("plain TRL", plain), ("ours", ours)):
+            pair = [("plain TRL", plain), ("ours", ours)]
+            for label, run in pair if number % 2 == 0 else reversed(pair):
                 clock = run(model, options.steps, root / f"{label[:4].strip()}-{number}")
-                times[label]["wall"] += clock.wall[2:]  # the first steps warm up
-                times[label]["cpu"] += clock.cpu[2:]
-    print(f"{'ms a step (median)':<22}{'plain TRL':>12}{'ours':>12}{'ratio':>9}")
+                times[label]["wall"].append(clock.wall[2:])  # the first steps warm up
+                times[label]["cpu"].append(clock.cpu[2:])
+    print(f"{'ms a step (median)':<22}{'plain TRL':>12}{'ours':>12}{'ratio':>9}   ratio of each round")
     for kind in ("wall", "cpu"):
-        theirs, mine = (1000 * statistics.median(times[label][kind]) for label in ("plain TRL", "ours"))
-        print(f"{kind:<22}{theirs:>12.1f}{mine:>12.1f}{mine / theirs:>9.3f}")
+        rounds = {label: [statistics.median(steps) for steps in times[label][kind]] for label in times}
+        theirs, mine = (
+            1000 * statistics.median(chain.from_iterable(times[label][kind])) for label in ("plain TRL", "ours")
+        )
+        each = (own / plain for own, plain in zip(rounds["ours"], rounds["plain TRL"], strict=True))
+        print(f"{kind:<22}{theirs:>12.1f}{mine:>12.1f}{mine / theirs:>9.3f}   {' '.join(f'{one:.3f}' for one in each)}")
 
 
 if __name__ == "__main__":
