@@ -18,6 +18,9 @@ from manager.store import Store
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, or a folder with weights.")]
 
+_ENGINE_EXAMPLE = "--engine-option max_model_len=8192"
+_SAMPLING_EXAMPLE = "--sampling temperature=0"
+
 
 def evaluate(
     model: Model,
@@ -25,6 +28,7 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="vllm, transformers or openai.")] = "vllm",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each benchmark.")] = None,
     prompting: Annotated[str, typer.Option(help="chat or base_fewshot.")] = "chat",
+    sampling: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of every benchmark's sampler.")] = None,
     option: Annotated[list[str] | None, typer.Option("--engine-option", help="KEY=VALUE for the engine.")] = None,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs for the job, or for each shard.")] = 0,
     shards: Annotated[str | None, typer.Option(help="Jobs that share the items: a number, or auto.")] = None,
@@ -40,7 +44,7 @@ def evaluate(
         "kind": "evaluate",
         "model": model,
         "suite": list(benchmarks_of(suite)),
-        "engine": {"name": engine, **dict(_pair(each) for each in option or ())},
+        "engine": {"name": engine, **dict(_pair(each, _ENGINE_EXAMPLE) for each in option or ())},
         "prompting": prompting,
         "resources": {"gpus_per_node": gpus},
     }
@@ -50,6 +54,8 @@ def evaluate(
         stage["shards"] = int(shards) if shards.isdigit() else shards
     if deadline is not None:
         stage["deadline_min"] = deadline
+    if sampling:
+        stage["sampling"] = {"all": dict(_pair(each, _SAMPLING_EXAMPLE) for each in sampling)}
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"evaluate-{Path(model).name}-{suite}").strip("-")[:64]
     document = {"name": name, "stages": {"evaluate": stage}}
     here = Store.open(store, create=True)
@@ -65,14 +71,14 @@ def evaluate(
     raise typer.Exit(status)
 
 
-def _pair(text: str) -> tuple[str, object]:
+def _pair(text: str, example: str) -> tuple[str, object]:
     import yaml
 
     from manager.errors import UserError
 
     key, separator, value = text.partition("=")
     if not separator:
-        raise UserError(f"--engine-option {text!r} is not KEY=VALUE; for example max_model_len=8192")
+        raise UserError(f"{text!r} is not KEY=VALUE; for example {example}")
     return key, yaml.safe_load(value)
 
 
