@@ -14,6 +14,7 @@ ENTRIES: Mapping[str, str] = {
     "sft": "trainers.sft",
     "rl": "trainers.grpo",
     "evaluate": "evaluators.run",
+    "sample": "trainers.rejection",
     "report": "experiments.report",
 }
 

@@ -58,9 +58,10 @@ def job_facts(run: RunDirectory, view: SchedulerView | None = None) -> JobFacts:
     cancelled = "cancelled.json" in names
     if "result.json" in names:
         return JobFacts(done=True, cancelled=cancelled, view=view)
+    saved = run.saved_steps() if "models" in names else frozenset()
     attempts = run.attempts() if "attempts" in names else []
     if not attempts:
-        return JobFacts(done=False, cancelled=cancelled, view=view)
+        return JobFacts(done=False, cancelled=cancelled, view=view, saved=saved)
     last = attempts[-1]
     alive = attempt_alive(last)
     forgiven = run.forgiven()
@@ -77,6 +78,7 @@ def job_facts(run: RunDirectory, view: SchedulerView | None = None) -> JobFacts:
         futile=futile_attempts([_last_step(attempt) for attempt in attempts[forgiven:]]),
         forgiven=forgiven,
         view=view,
+        saved=saved,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from manager.cluster.backend import Phase, SchedulerView
-from manager.job import State, Sweep, SweepJob
+from manager.job import Job, State, Sweep, SweepJob
 
 # Two attempts in a row that got no further than the one before: something is wrong with the job itself.
 ATTEMPTS_WITHOUT_PROGRESS = 2
@@ -28,6 +28,7 @@ class JobFacts:
     futile: int = 0  # how many attempts in a row, up to the last, ended without getting further
     forgiven: int = 0  # attempts before the last `manager retry`: they count no more
     view: SchedulerView | None = None
+    saved: frozenset[int] = frozenset()  # the steps whose exported weights are complete, of a job without result
 
     @property
     def stuck(self) -> bool:
@@ -76,13 +77,21 @@ def own_state(facts: JobFacts) -> State:
     return State.READY
 
 
+def awaited(job: Job, facts: Mapping[str, JobFacts]) -> tuple[str, ...]:
+    """The needs whose results the job waits for: not those whose saved weights are all that it reads."""
+    step = job.resources.starts_with
+    if step is None or not job.needs or job.needs[0] not in facts or step not in facts[job.needs[0]].saved:
+        return job.needs
+    return job.needs[1:]
+
+
 def states(sweep: Sweep, facts: Mapping[str, JobFacts]) -> dict[str, State]:
     """The state of every job of the sweep, parents taken into account."""
     result: dict[str, State] = {}
     for entry in sweep.jobs:
         state = own_state(facts[entry.job.id])
         if state in (State.READY, State.INTERRUPTED):
-            parents = [result[need] for need in entry.job.needs]
+            parents = [result[need] for need in awaited(entry.job, facts)]
             if any(parent in (State.FAILED, State.BLOCKED, State.CANCELLED) for parent in parents):
                 state = State.BLOCKED
             elif any(parent is not State.DONE for parent in parents):

@@ -150,6 +150,24 @@ class RunDirectory:
             return False
         return (self.model_dir(checkpoint) / "COMPLETE.json").is_file()
 
+    def saved_steps(self) -> frozenset[int]:
+        """The steps whose exported weights are complete."""
+        found = (path.parent.name for path in self.path.glob("models/step-*/COMPLETE.json"))
+        return frozenset(int(name.removeprefix("step-")) for name in found)
+
+    # Jobs in a scheduler's queue that may start as soon as this one has saved the weights they read.
+
+    def add_waiting(self, array_id: str, steps: Mapping[str, int]) -> None:
+        """`steps`: by the scheduler's id, the step whose weights that job waits for."""
+        folder = self.path / "waiting"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"{array_id}.json", dict(steps))
+
+    def waiting(self) -> dict[str, int]:
+        """The step that each of them waits for, by the scheduler's id."""
+        records = (read_json(path) or {} for path in sorted(self.path.glob("waiting/*.json")))
+        return {name: int(step) for record in records for name, step in record.items()}
+
     @property
     def outcomes(self) -> Path:
         return self.path / "outcomes"

@@ -13,7 +13,7 @@ from manager.cost import Estimator
 from manager.history import read_history
 from manager.job import State, Sweep, SweepJob
 from manager.observe import all_facts
-from manager.plan import Act, Action, actions
+from manager.plan import Act, Action, JobFacts, actions, awaited
 from manager.store import Store
 from manager.usage import Usage, gpus_of, usage
 
@@ -63,8 +63,9 @@ def submit_missing(store: Store, sweep: Sweep, backend: Backend) -> Round:
     # Accounting is asked about every attempt only where a budget depends on it.
     gpus = gpus_of(sweep.jobs) if sweep.settings.get("budget_gpu_hours") is not None else {}
     views, accounted = backend.observe_and_account(ids, gpus)
-    todo = actions(sweep, all_facts(store, ids, views))
-    wanted, budget = _within_budget(store, sweep, todo, _submittable(todo), accounted)
+    facts = all_facts(store, ids, views)
+    todo = actions(sweep, facts)
+    wanted, budget = _within_budget(store, sweep, todo, _submittable(todo, facts), accounted)
     if not wanted:
         return Round(tuple(todo), (), budget)
     in_queue = {each: view for each, view in views.items() if _in_queue(view)}
@@ -86,7 +87,7 @@ def _within_budget(
     return fitting, Budget(float(limit), used, bound, len(wanted) - len(fitting))
 
 
-def _submittable(todo: list[Action]) -> list[SweepJob]:
+def _submittable(todo: list[Action], facts: Mapping[str, JobFacts]) -> list[SweepJob]:
     """Jobs to submit whose parents are done, in the queue, or submitted with them."""
     safe: set[str] = set()
     wanted: list[SweepJob] = []
@@ -94,7 +95,7 @@ def _submittable(todo: list[Action]) -> list[SweepJob]:
         job = action.entry.job
         if action.act in (Act.SKIP, Act.WAIT):
             safe.add(job.id)
-        elif action.act in (Act.SUBMIT, Act.RESUME) and all(need in safe for need in job.needs):
+        elif action.act in (Act.SUBMIT, Act.RESUME) and all(need in safe for need in awaited(job, facts)):
             safe.add(job.id)
             wanted.append(action.entry)
     return wanted

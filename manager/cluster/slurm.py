@@ -40,6 +40,7 @@ from manager.cluster.slurm_site import Site
 from manager.cluster.slurm_view import Evidence, accounted, parents_in_queue, unlisted, views
 from manager.errors import UserError
 from manager.job import SweepJob
+from manager.kinds import DISTRIBUTED
 from manager.observe import file_server_time
 from manager.remedy import bad_nodes
 from manager.snapshot import take_snapshot
@@ -161,7 +162,8 @@ class SlurmBackend:
             fitting = fit_queue(todo, self._room(limits), set(live))
             chosen = {entry.job.id for entry in fitting}
             self.left_out = tuple(entry for entry in todo if entry.job.id not in chosen)
-            chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel)
+            free = [entry.job.id for entry in fitting if self._has_saved(entry)]
+            chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel, free)
             canary = len(fitting) > CANARY_ABOVE if self._canary is None else self._canary
             return self._submit_chunks(chunks, arrays=limits.max_array > 0, canary=canary)
 
@@ -197,7 +199,25 @@ class SlurmBackend:
         )
         array_id = self._sbatch(token, folder / SCRIPT, sbatch_variables(request, self._site), chunk)
         write_submitted(self._store, token, array_id)
+        self._tell_parents(chunk, array_id, arrays=arrays)
         return Submission(token, array_id, tuple(tasks.values()))
+
+    def _has_saved(self, entry: SweepJob) -> bool:
+        """Whether the weights that the job waits for are there: it need not wait for its first need."""
+        step, needs = entry.job.resources.starts_with, entry.job.needs
+        return step is not None and bool(needs) and step in self._store.run(needs[0]).saved_steps()
+
+    def _tell_parents(self, chunk: Chunk, array_id: str, *, arrays: bool) -> None:
+        """Leave word with each training which of these jobs start on weights that it saves on its way: its
+        batch script lifts their dependency then. A word that is lost costs time alone: they start after it."""
+        steps: dict[str, dict[str, int]] = {}
+        for index, entry in chunk.tasks.items():
+            step = entry.job.resources.starts_with
+            if step is not None and entry.job.needs and chunk.dependencies:
+                name = f"{array_id}_{index}" if arrays else array_id
+                steps.setdefault(entry.job.needs[0], {})[name] = step
+        for parent, waiting in steps.items():
+            self._store.run(parent).add_waiting(array_id, waiting)
 
     def _request(
         self,
@@ -222,6 +242,7 @@ class SlurmBackend:
             release=(chunk.throttle or 0) if canary else None,
             dependency=dependency,
             exclude=tuple(bad_nodes(self._store.root)),
+            saves_weights=any(entry.job.kind.value in DISTRIBUTED for entry in chunk.tasks.values()),
         )
 
     def _sbatch(self, token: str, path: Path, without: Sequence[str], chunk: Chunk) -> str:
@@ -360,7 +381,8 @@ class SlurmBackend:
         live = {each: ParentTask(Source(None, array), index)
                 for each, (array, index) in parents_in_queue(seen).items()}  # fmt: skip
         limits = self._read_limits()
-        chunks = plan_arrays(entries, live, limits.max_array, self._site.max_parallel)
+        free = [entry.job.id for entry in entries if self._has_saved(entry)]
+        chunks = plan_arrays(entries, live, limits.max_array, self._site.max_parallel, free)
         names = {chunk.number: f"ID{chunk.number + 1}" for chunk in chunks}
         arrays = limits.max_array > 0
         canary = len(entries) > CANARY_ABOVE if self._canary is None else self._canary

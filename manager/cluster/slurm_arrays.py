@@ -6,7 +6,7 @@ Children stand at their parents' indexes, so that `aftercorr` lets each start wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from manager.job import Resources, SweepJob, canonical_json
@@ -118,14 +118,16 @@ def plan_arrays(
     parents: Mapping[str, ParentTask],
     max_array: int,
     max_parallel: int | None = None,
+    free: Collection[str] = (),
 ) -> list[Chunk]:
     """The arrays to submit, in an order in which every array comes after those it depends on.
 
     `max_parallel` bounds each stage, unless its resources.slurm has an `array_parallelism` of its own.
     `parents`: needed jobs that are already in the queue. A need that is neither there nor among the
     entries is over, and is not named: the job itself looks for its result when it starts.
+    `free`: jobs that have what they read of their first need, which may run on.
     """
-    plan = _Plan(parents, max(1, max_array))
+    plan = _Plan(parents, max(1, max_array), free)
     stages: dict[str, list[SweepJob]] = {}
     for entry in entries:
         stages.setdefault(entry.stage, []).append(entry)
@@ -144,7 +146,7 @@ def _shape(resources: Resources) -> str:
     """What must be equal for two jobs to be tasks of one array."""
     return canonical_json(
         [resources.nodes, resources.gpus_per_node, resources.tasks, resources.cpus_per_task,
-         resources.memory_gb, resources.time_min, dict(resources.slurm)]
+         resources.memory_gb, resources.time_min, dict(resources.slurm), resources.starts_with is not None]
     )  # fmt: skip
 
 
@@ -158,10 +160,11 @@ def _throttle(chunks: Sequence[Chunk], max_parallel: int | None) -> None:
 
 
 class _Plan:
-    def __init__(self, parents: Mapping[str, ParentTask], max_array: int) -> None:
+    def __init__(self, parents: Mapping[str, ParentTask], max_array: int, free: Collection[str]) -> None:
         self.chunks: list[Chunk] = []
         self._place = dict(parents)
         self._max_array = max_array
+        self._free = frozenset(free)
 
     def add(self, stage: str, entries: Sequence[SweepJob]) -> None:
         """Place the jobs of one stage and shape."""
@@ -169,7 +172,7 @@ class _Plan:
         aligned: dict[tuple[Source, ...], list[tuple[int, SweepJob]]] = {}
         gathered: dict[frozenset[ParentTask], list[SweepJob]] = {}
         for entry in entries:
-            waits_for = frozenset(self._place[need] for need in entry.job.needs if need in self._place)
+            waits_for = frozenset(self._place[need] for need in self._awaited(entry) if need in self._place)
             indexes = {parent.index for parent in waits_for}
             index = next(iter(indexes)) if len(indexes) == 1 else None
             if not waits_for:
@@ -197,6 +200,9 @@ class _Plan:
             kind = "afterok"
         for group, members in gathered.items():
             self._fill(stage, members, self._gather(group, kind))
+
+    def _awaited(self, entry: SweepJob) -> tuple[str, ...]:
+        return entry.job.needs[1:] if entry.job.id in self._free else entry.job.needs
 
     def _open(self, stage: str, resources: Resources, dependencies: tuple[Dependency, ...]) -> Chunk:
         chunk = Chunk(len(self.chunks), stage, resources, dependencies)

@@ -24,6 +24,7 @@ from manager.job import Resources
 
 WORK_PICKLE = "work.pkl"
 CANARY_POLL_S = 3
+RELEASE_POLL_S = 5
 # Room for what Slurm shows of a name; the token, which is the identity, is always whole.
 NAME_LENGTH = 60
 
@@ -42,6 +43,7 @@ class ScriptRequest:
     dependency: str | None = None
     exclude: tuple[str, ...] = ()  # nodes that failed before
     release: int | None = None  # the array runs one job at a time until one reached its first step; then so many
+    saves_weights: bool = False  # evaluations may wait for weights that its jobs save before they end
 
 
 def job_name(sweep: str, stage: str, token: str) -> str:
@@ -168,6 +170,8 @@ def _setup(request: ScriptRequest, site: Site) -> list[str]:
     ]
     if request.release is not None:
         lines += _canary(folder, request.release)
+    if request.saves_weights:
+        lines += _release_saved(folder, job)
     lines += list(site.setup)
     lines += [f"export {name}={shlex.quote(value)}" for name, value in sorted(site.env.items())]
     if site.scratch:
@@ -181,6 +185,22 @@ def _canary(folder: str, release: int) -> list[str]:
     update = f"scontrol update jobid=$SLURM_ARRAY_JOB_ID arraytaskthrottle={release}"
     wait = f"until [ -e {folder}/first-step ]; do sleep {CANARY_POLL_S}; done"
     return [f"[ -e {folder}/released ] || ({wait}; {update} && touch {folder}/released) >/dev/null 2>&1 &"]
+
+
+def _release_saved(folder: str, job: str) -> list[str]:
+    """Beside a training: let jobs start whose weights it has saved (slurm_task.py says which). What Slurm refuses
+    four times keeps its dependency, and starts after the training."""
+    update = 'scontrol update jobid="${file##*/}" dependency='
+    return [
+        f"mkdir -p {folder}/lifted",
+        "release_saved() {",
+        f'  for file in {folder}/release-{job}/*; do [ -e "$file" ] || continue',
+        f"    for pause in 1 5 30 0; do {update} && break; sleep $pause; done",
+        f'    mv "$file" {folder}/lifted/',
+        "  done",
+        "}",
+        f"(while sleep {RELEASE_POLL_S}; do release_saved; done) >/dev/null 2>&1 &",
+    ]
 
 
 def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
@@ -197,6 +217,7 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
         "code=$?",
         *own,
         "[ $code -eq 0 ] && exit 0",
+        *["release_saved >/dev/null 2>&1"] * request.saves_weights,
         "for pause in 1 3 9 0; do",
         f"  told=$(scontrol show job --oneliner {job}) && break; sleep $pause",
         "done",

@@ -12,6 +12,7 @@ from typing import Any
 
 from manager.atomic import read_json
 from manager.errors import UserError
+from manager.kinds import DISTRIBUTED
 from manager.place import here
 from manager.remedy import start_mark
 from manager.store import RunDirectory, Store
@@ -21,6 +22,7 @@ from manager.worker import JobEnded, Work
 # down how the attempt ended.
 OTHER_RANK_WAIT_S = 30.0
 FIRST_STEP_POLL_S = 2.0
+RELEASE_POLL_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class ArrayWork:
         directory = Store(Path(self.store)).run(self.job_id(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
         if os.environ.get("SLURM_PROCID", "0") == "0" and self.intent().get("canary"):
             threading.Thread(target=self._tell_first_step, args=(directory,), daemon=True).start()
+        trains = directory.job().kind.value in DISTRIBUTED and os.environ.get("SLURM_PROCID", "0") == "0"
+        if trains:
+            threading.Thread(target=self._keep_releasing, args=(directory,), daemon=True).start()
         try:
             result = Work(str(directory.path), self.token)()
             if self.intent().get("canary"):
@@ -45,6 +50,9 @@ class ArrayWork:
             if os.environ.get("SLURM_PROCID", "0") != "0":
                 _wait_for_end(directory)
             raise
+        finally:
+            if trains:
+                self._ask_release(directory)
 
     @property
     def folder(self) -> Path:
@@ -65,6 +73,29 @@ class ArrayWork:
     def job_id(self, index: str) -> str:
         job_id: str = self.intent()["tasks"][index]
         return job_id
+
+    def _keep_releasing(self, directory: RunDirectory) -> None:
+        while True:
+            try:
+                self._ask_release(directory)
+            except OSError as error:  # the file server: nothing is lost, the jobs start after this one
+                print(f"evaluations that wait for saved weights were not told: {error}", file=sys.stderr, flush=True)
+            time.sleep(RELEASE_POLL_S)
+
+    def _ask_release(self, directory: RunDirectory) -> None:
+        """Ask the batch script to lift the dependency of jobs whose weights are saved now. It has Slurm's commands,
+        which a container may not have."""
+        saved = directory.saved_steps()
+        wanted = [name for name, step in directory.waiting().items() if step in saved]
+        for name in wanted:
+            if not (self.folder / "lifted" / name).exists():
+                self._release_folder.mkdir(exist_ok=True)
+                (self._release_folder / name).touch()
+
+    @property
+    def _release_folder(self) -> Path:
+        array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+        return self.folder / f"release-{f'{array}_{index}' if array else os.environ['SLURM_JOB_ID']}"
 
     def _tell_first_step(self, directory: RunDirectory) -> None:
         """Beside the job: say when it has made its first step."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from manager.job import Job, Kind
+from manager.job import Job, Kind, Resources
 from manager.sweep.mistakes import shown
 from manager.sweep.part import Part
 
@@ -51,6 +51,12 @@ def read_checkpoints(part: Part, values: Mapping[str, Any], steps: Steps, needed
         else:
             found[steps.last if one == LAST and steps.last is not None else one] = None
     return list(found) if part.ok else []
+
+
+def starting_with(step: int | str, steps: Steps, resources: Resources) -> Resources:
+    """With the step whose saved weights suffice to start. The last is saved as the training ends: then its result."""
+    early = isinstance(step, int) and step != steps.last
+    return replace(resources, starts_with=step) if early else resources  # type: ignore[arg-type]
 
 
 def _all(part: Part, steps: Steps, needed: str) -> list[int | str]:

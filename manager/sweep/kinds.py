@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from manager.job import Kind, Resources
-from manager.sweep import evaluation, training
+from manager.sweep import evaluation, rejection, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
+from manager.sweep.shards import read_shards
 from manager.sweep.training import misfit
 
 Read = Callable[[Part], dict[str, Any]]
@@ -104,12 +105,27 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("model",), partial(model, scratch=False)),
             Section(("suite", "sampling", "limit"), evaluation.benchmarks),
             Section(("engine",), evaluation.engine),
+            Section(("when",), evaluation.when),
+            Section(("prompting",), prompting),
+            _SEED,
+            Section(("shards", "deadline_min"), read_shards),
+        ),
+        needs=(Kind.SFT, Kind.RL),
+        one_process=True,
+        checkpoints=("checkpoints",),
+        check=evaluation.check,
+    ),
+    Kind.SAMPLE: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=False)),
+            _DATA,
+            Section(("samples", "keep", "sampling"), rejection.sampling),
+            Section(("engine",), evaluation.engine),
             Section(("prompting",), prompting),
             _SEED,
         ),
         needs=(Kind.SFT, Kind.RL),
         one_process=True,
-        checkpoints=("checkpoints",),
         check=evaluation.check,
     ),
     Kind.REPORT: Schema(
