@@ -15,7 +15,7 @@ from typing import Any
 
 from evaluators.agent import AgentSettings, Episode, Play
 from evaluators.benchmark import Sampler
-from evaluators.engine import LATER, Completion, Engine, Ended, Request, sample_seed
+from evaluators.engine import LATER, Completion, Ended, Engine, Request, sample_seed
 from evaluators.prompts import for_scorer, opens_thinking
 from evaluators.worlds import Here, There, Worlds
 

@@ -22,9 +22,7 @@ def main(run: Run) -> dict[str, Any]:
     job = EpisodeJob(run)
     job.play()
     count = token_counter(run)
-    found = {
-        name: axes(list(job.files.read(name)), job.cap(name), count, run.config["seed"]) for name in job.played
-    }
+    found = {name: axes(list(job.files.read(name)), job.cap(name), count, run.config["seed"]) for name in job.played}
     for name, values in found.items():
         run.log({f"{name}/{key}": value for key, value in values.items() if isinstance(value, float | int)}, 0)
     return {"environments": found}
