@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from manager.cli import data, evaluation, jobs, machine, results, samples, sweeps
+from manager.cli import data, episodes, evaluation, jobs, machine, results, samples, sweeps
 
 app = typer.Typer(
     name="manager",
@@ -32,6 +32,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     machine.clean,
     evaluation.evaluate,
     samples.show_prompt,
+    episodes.episode,
 )
 
 for _command in _COMMANDS:

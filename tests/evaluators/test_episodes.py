@@ -1,0 +1,264 @@
+"""Episodes of agents with a real model: what is recorded, resumed, collected, measured and learned from."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluators import collect, probe
+from evaluators import run as evaluation
+from evaluators.agent import AgentSettings, Augment, Episode, Play, Turn, messages
+from evaluators.environments import facts
+from evaluators.worlds import Here, Worlds
+from manager.atomic import read_jsonl
+from manager.errors import UserError
+from manager.job import Job, Kind
+from manager.run import Failed, Run
+from manager.store import Store
+from tests.evaluators.tiny import make_model
+
+SMALL = {"height": 4, "width": 5, "min_moves": 1, "cap": 3}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("agent") / "model", context=2048)
+
+
+def entry(name: str = "sokoban", *, episodes: int = 6, split: str = "test", **options: Any) -> dict[str, Any]:
+    known = facts(name)
+    return {
+        "name": name, "version": known.version, "domain": name, "subdomain": None,
+        "data": {"environment": name, "options": {**known.options, **options}, "split": split, "first_task": 0},
+        "sampler": {"samples": 2, "temperature": 0.4, "top_p": 1.0, "max_tokens": 16, "stop": []}, "limit": episodes,
+    }  # fmt: skip
+
+
+def config(model: Path, *entries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "model": {"path": str(model), "digest": "tiny"}, "benchmarks": list(entries) or [entry(**SMALL)],
+        "agent": {"history": 1, "thinking": False, "augment": None}, "engine": {"name": "transformers"}, "seed": 7,
+        **more,
+    }  # fmt: skip
+
+
+def make_run(root: Path, settings: dict[str, Any], kind: Kind = Kind.EVALUATE) -> Run:
+    directory = Store.open(root, create=True).add_job(Job(kind, settings))
+    attempt = directory.path / "attempts" / f"{len(directory.attempts()) + 1:04d}"
+    attempt.mkdir(parents=True)
+    return Run(directory, directory.job(), attempt)
+
+
+def episodes(run: Run, name: str = "sokoban") -> dict[tuple[int, int], Episode]:
+    found = [Episode.from_json(value) for value in read_jsonl(run.path / "episodes" / f"{name}.jsonl")]
+    assert len({(one.task, one.sample) for one in found}) == len(found)
+    return {(one.task, one.sample): one for one in found}
+
+
+def outcomes(run: Run, name: str = "sokoban") -> dict[tuple[str, int], dict[str, Any]]:
+    return {(row["item"], row["sample"]): row for row in read_jsonl(run.directory.outcomes / f"{name}.jsonl")}
+
+
+# The prompt of a step
+
+
+def test_a_prompt_repeats_the_last_steps_and_no_more() -> None:
+    past = [Turn(f"state {number}", "", f"do {number}", number != 1) for number in range(3)]
+    (asked,) = messages("RULES", past, "state 3", AgentSettings(history=2))
+    text = asked["content"]
+    assert text.startswith("RULES")
+    assert "state 0" not in text
+    assert "do 1 (it could not be done)" in text
+    assert text.index("state 1") < text.index("state 2") < text.index("state 3")
+    assert "<think>" in text
+    (plain,) = messages("RULES", past, "state 3", AgentSettings(history=0, thinking=False))
+    assert "state 2" not in plain["content"]
+    assert "<think>" not in plain["content"]
+
+
+def test_augmentation_is_by_episode_and_in_the_observation_only() -> None:
+    always = AgentSettings(augment=Augment(40, 1.0))
+    play = Play("sokoban", Here("sokoban", SMALL), always, 0, 0, "train", 5)
+    plain = Play("sokoban", Here("sokoban", SMALL), AgentSettings(), 0, 0, "train", 5)
+    shown, bare = play.messages()[0]["content"], plain.messages()[0]["content"]
+    assert len(shown) > len(bare)
+    assert set(bare.split("\n")) <= set(shown.split("\n"))
+    seeds = range(200)
+    half = AgentSettings(augment=Augment(40, 0.5))
+    chosen = [Play("sokoban", Here("sokoban", SMALL), half, 0, 0, "train", seed).episode().augmented for seed in seeds]
+    assert 70 < sum(chosen) < 130
+
+
+def test_an_unknown_setting_is_told() -> None:
+    with pytest.raises(UserError, match="histori"):
+        AgentSettings.parse({"histori": 2})
+
+
+# Evaluation
+
+
+def test_every_episode_is_kept_with_every_step_and_its_outcome(model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, config(model, entry(**SMALL), entry("shop", products=20, cap=2)))
+    summary = evaluation.main(run)
+    assert set(summary["benchmarks"]) == {"sokoban", "shop"}
+    for name, cap in (("sokoban", 3), ("shop", 2)):
+        played, judged = episodes(run, name), outcomes(run, name)
+        assert len(played) == len(judged) == 6 * 2
+        for (task, sample), episode in played.items():
+            record = judged[str(task), sample]
+            assert record["value"] == float(episode.success)
+            assert record["completion_tokens"] == sum(turn.completion_tokens for turn in episode.turns)
+            assert episode.steps == len(episode.turns) <= cap
+            assert episode.invalid == sum(not turn.valid for turn in episode.turns)
+        part = summary["benchmarks"][name]
+        assert part["pass_at_1"] == pytest.approx(sum(one.success for one in played.values()) / 12)
+        assert part["environment"]["invalid"] == pytest.approx(sum(one.invalid for one in played.values()) / 12)
+    logged = {
+        key: value
+        for record in read_jsonl(run.attempt_dir / "journal.jsonl")
+        if record["type"] == "metrics"
+        for key, value in record["values"].items()
+    }
+    assert logged["sokoban/steps"] == summary["benchmarks"]["sokoban"]["environment"]["steps"]
+
+
+KILLED = """
+import sys
+from evaluators import run as evaluation
+from tests.evaluators.test_episodes import config, entry, make_run, SMALL
+from pathlib import Path
+evaluation.main(make_run(Path(sys.argv[2]), config(Path(sys.argv[1]), entry(**SMALL, episodes=40))))
+"""
+
+
+def test_killed_and_run_again_it_is_as_if_nothing_had_been(model: Path, tmp_path: Path) -> None:
+    settings = config(model, entry(**SMALL, episodes=40), engine={"name": "transformers", "batch_size": 4})
+    undisturbed = make_run(tmp_path / "one", settings)
+    evaluation.main(undisturbed)
+    killed = make_run(tmp_path / "two", settings)
+    program = KILLED.replace("episodes=40)", 'episodes=40), engine={"name": "transformers", "batch_size": 4}', 1)
+    process = subprocess.Popen([sys.executable, "-c", program, str(model), str(tmp_path / "two")])
+    path = killed.path / "episodes" / "sokoban.jsonl"
+    deadline = time.monotonic() + 240
+    while process.poll() is None and not (path.is_file() and path.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if process.poll() is None:
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert episodes(killed)
+    again = make_run(tmp_path / "two", settings)
+    evaluation.main(again)
+    assert episodes(again) == episodes(undisturbed)
+    assert outcomes(again) == outcomes(undisturbed)
+
+
+def test_a_prompt_without_room_ends_the_episode_and_is_told(tmp_path: Path) -> None:
+    narrow = make_model(tmp_path / "narrow", context=128)
+    run = make_run(tmp_path / "store", config(narrow))
+    summary = evaluation.main(run)
+    assert summary["benchmarks"]["sokoban"]["outcomes"]["too_long"] == 12
+    assert all("of context" in one.too_long for one in episodes(run).values())
+
+
+def test_another_version_and_too_many_tasks_are_refused(model: Path, tmp_path: Path) -> None:
+    wrong = entry(**SMALL) | {"version": 99}
+    with pytest.raises(Failed, match="version 99"):
+        evaluation.main(make_run(tmp_path, config(model, wrong)))
+
+
+class Breaking:
+    """Worlds whose environment fails in every episode of task 1."""
+
+    def __init__(self, *_: Any) -> None:
+        self.all = [_BreakingWorld("sokoban", SMALL)]
+
+    def close(self) -> None:
+        pass
+
+
+class _BreakingWorld(Here):
+    def reset(self, task: int, split: str) -> Any:
+        if task == 1:
+            return self._shown(lambda environment: environment.nothing_like_this)
+        return super().reset(task, split)
+
+
+def test_an_environment_that_fails_ends_its_own_episode_only(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluators.episodes.Worlds", Breaking)
+    run = make_run(tmp_path, config(model))
+    summary = evaluation.main(run)
+    counts = summary["benchmarks"]["sokoban"]["outcomes"]
+    assert counts["grader_failed"] == 2
+    assert sum(counts.values()) == 12
+    failed = episodes(run)[1, 0]
+    assert failed.failure is not None
+    assert "nothing_like_this" in failed.failure
+
+
+# Collecting and probing
+
+
+def test_the_plans_are_collected_as_pairs_that_replay(tmp_path: Path) -> None:
+    settings = config(Path("unused"), entry(**{**SMALL, "cap": 8}, split="train"), policy="oracle", keep="success")
+    settings["benchmarks"][0]["sampler"]["samples"] = 1
+    del settings["model"]
+    run = make_run(tmp_path, settings, Kind.COLLECT)
+    summary = collect.main(run)["environments"]["sokoban"]
+    rows = list(read_jsonl(run.path / "trajectories" / "sokoban.jsonl"))
+    assert summary["success"] == 1.0
+    assert summary["pairs"] == len(rows) > 6
+    world = Here("sokoban", {**SMALL, "cap": 8})
+    for task in range(6):
+        play = Play("sokoban", world, AgentSettings(1, thinking=False), task, 0, "train", 0)
+        for row in (row for row in rows if row["task"] == task):
+            assert row["messages"] == play.messages()
+            play.take(row["completion"])
+        assert play.episode().success
+
+
+def test_nothing_to_keep_is_a_failure_that_says_what_to_do(model: Path, tmp_path: Path) -> None:
+    settings = config(model, entry(**SMALL, split="train"), policy="model", keep="success")
+    with pytest.raises(Failed, match="policy: oracle"):
+        collect.main(make_run(tmp_path, settings, Kind.COLLECT))
+
+
+def test_the_axes_of_an_environment(model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, config(model, entry(**SMALL)), Kind.PROBE)
+    found = probe.main(run)["environments"]["sokoban"]
+    played = list(episodes(run).values())
+    states = [turn.state for one in played for turn in one.turns]
+    assert found["chars_mean"] == pytest.approx(sum(map(len, states)) / len(states))
+    assert found["tokens_mean"] == pytest.approx(found["chars_mean"])  # this tokenizer has a token a byte
+    assert found["length_mean"] == pytest.approx(sum(one.steps if one.success else 3 for one in played) / 12)
+    assert found["reach_mean"] == pytest.approx(sum(one.success for one in played) / 12)
+    assert found["chars_low"] <= found["chars_mean"] <= found["chars_high"]
+
+
+@pytest.fixture
+def slow_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sokoban as if its steps were slow: in processes of its own."""
+    real = facts("sokoban")
+    monkeypatch.setattr("evaluators.worlds.facts", lambda name: type(real)(**{**vars(real), "quick": False}))
+
+
+@pytest.mark.usefixtures("slow_worlds")
+def test_environments_in_other_processes_give_the_same_episodes(model: Path, tmp_path: Path) -> None:
+    there = make_run(tmp_path / "there", config(model))
+    evaluation.main(there)
+    worlds = Worlds("sokoban", SMALL, 2)
+    assert not isinstance(worlds.all[0], Here)
+    worlds.close()
+    here = make_run(tmp_path / "here", config(model))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evaluators.worlds.facts", facts)
+        evaluation.main(here)
+    assert episodes(there) == episodes(here)
