@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from evaluators import benchmarks
 from evaluators.benchmark import DataSource, Item
 from evaluators.data import load_rows
 from evaluators.scoring import answers
+from manager.errors import UserError
 from manager.run import Failed
 from trainers import kodcode, subjects
 
@@ -164,6 +166,18 @@ def place_of(source: Row) -> DataSource:
     )
 
 
+@contextmanager
+def fetch_told(source: Row, folder: Path | None) -> Iterator[None]:
+    """Where a public set is not on this disk, tell the command that brings it: no benchmark does."""
+    try:
+        yield
+    except UserError as error:
+        told = str(error).partition("; run ")[0]
+        name, to = source.get("domain") or "DOMAIN", folder or "DIR"
+        hint = f"run `manager data fetch --domain {name} --to {to}` where there is a network"
+        raise UserError(f"{told}; {hint}") from error
+
+
 def entries(source: Row, folder: Path | None) -> Iterator[Entry | None]:
     """What a source of `config.data` holds, in its own order; None for a row without an answer to judge."""
     split = source.get("split", "train")
@@ -174,6 +188,8 @@ def entries(source: Row, folder: Path | None) -> Iterator[Entry | None]:
         return
     place = place_of(source)
     filters = source.get("filters") or {}
-    for index, row in enumerate(load_rows(place, split, folder)):
+    with fetch_told(source, folder):
+        rows = load_rows(place, split, folder)
+    for index, row in enumerate(rows):
         if keeps(row, filters):
             yield READERS[source["hub"]].read(row, f"{place.folder}/{split}/{index}")
