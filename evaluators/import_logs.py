@@ -21,7 +21,7 @@ from evaluators.engine import Completion, Ended
 from evaluators.logs import LoggedSample, read
 from evaluators.records import OutcomeFiles, Record
 from evaluators.scorer_pool import ScorerPool, Task
-from evaluators.summary import benchmark_summary
+from evaluators.summary import benchmark_summary, more_scores
 from manager.atomic import write_text
 from manager.errors import UserError
 from manager.job import Job, Kind
@@ -96,10 +96,12 @@ def import_logs(
     differing = _disagreements(records, matched)
     _write_comparison(directory.path / "artifacts" / f"imported-{name}.jsonl", records, matched)
     samples = max(record.sample for record in records) + 1
+    summary = benchmark_summary(records, ours.domain, ours.subdomain, samples)
+    summary |= more_scores(ours, records, {record.item: record.gold for record in records})
     directory.write_result(
         {
             "outcome": "done", "attempt": 0, "finished": time.time(), "model_step": 0,
-            "benchmarks": {name: benchmark_summary(records, ours.domain, ours.subdomain, samples)},
+            "benchmarks": {name: summary},
             "imported": {"tool": tool, "unmatched": len(unmatched), "disagreements": len(differing)},
         }
     )  # fmt: skip
@@ -233,7 +235,7 @@ def _write_comparison(path: Path, records: Sequence[Record], matched: Matched) -
         {
             "item": record.item, "sample": record.sample, "ours": record.value, "outcome": record.outcome,
             "theirs": theirs[record.key].score, "their_scores": dict(theirs[record.key].scores),
-            "agree": record.value == theirs[record.key].score,
+            "agree": None if theirs[record.key].score is None else record.value == theirs[record.key].score,
         }
         for record in records
     ]  # fmt: skip

@@ -6,8 +6,11 @@ Reads files only; knows no benchmark and judges nothing.
 from __future__ import annotations
 
 import json
+import os
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,9 @@ from manager.errors import UserError
 
 # Of several filters over the same answer, the one that people report.
 PREFERRED_FILTERS = ("flexible-extract", "none", "strict-match")
+ZSTD = 93  # the method's number in zip archives
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+NOT_A_LOG = (ValueError, KeyError, TypeError, AttributeError, OSError)
 LETTER_GRADES = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
 TASK_FILE = re.compile(r"samples_(?P<task>.+?)_\d{4}-\d{2}-\d{2}T.*\.jsonl")
 
@@ -65,7 +71,8 @@ def read_lm_eval(path: Path) -> Log:
     match = TASK_FILE.fullmatch(path.name)
     task = match["task"] if match else path.stem.removeprefix("samples_")
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Not splitlines: answers hold U+2028 and the like.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -100,7 +107,9 @@ def _lm_eval_samples(task: str, place: str, filters: Mapping[str, Mapping[str, A
     # Generated: one request whose answers are its repeats. Likelihoods: a request an option, with pairs in it.
     generated = [answer for answer in answers[0] if isinstance(answer, str)]
     for sample, text in enumerate(generated or [None]):
-        yield LoggedSample(task, place, sample, texts, text, "stop", scores, main)
+        # Of several repeats the tool's filter takes the first: its score says nothing of the others.
+        theirs = (scores, main) if sample == 0 else ({}, None)
+        yield LoggedSample(task, place, sample, texts, text, "stop", *theirs)
 
 
 def _number(value: Any) -> float | None:
@@ -113,17 +122,34 @@ def read_inspect(path: Path) -> Log:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                head = json.loads(archive.read("header.json"))
+                head = json.loads(_member(path, archive, "header.json"))
                 names = sorted(name for name in archive.namelist() if name.startswith("samples/"))
-                rows = [json.loads(archive.read(name)) for name in names]
+                rows = [json.loads(_member(path, archive, name)) for name in names]
         else:
             head = json.loads(path.read_text(encoding="utf-8"))
             rows = head.get("samples") or []
         task, model = str(head["eval"]["task"]).rpartition("/")[2], head["eval"].get("model")
         samples = tuple(_inspect_sample(task, row) for row in rows)
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (*NOT_A_LOG, zipfile.BadZipFile, NotImplementedError) as error:
         raise UserError(f"{path}: not a log of inspect: {type(error).__name__} {error}") from error
     return Log(model, samples)
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of the archive. Inspect compresses with zstd, which Python's own reader has from 3.14 on."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != ZSTD:
+        return archive.read(entry)
+    import pyarrow
+
+    with path.open("rb") as file:
+        file.seek(entry.header_offset + LOCAL_HEADER.size - 4)
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)  # the name and the extra field
+        packed = pyarrow.BufferReader(file.read(entry.compress_size))
+    text: bytes = pyarrow.CompressedInputStream(packed, "zstd").read()
+    if zlib.crc32(text) != entry.CRC:
+        raise zipfile.BadZipFile(f"{name} is damaged")
+    return text
 
 
 def _inspect_sample(task: str, row: Mapping[str, Any]) -> LoggedSample:

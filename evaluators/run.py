@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from evaluators.benchmark import Outcome, Score
+from evaluators.benchmark import Item, Outcome, Score
 from evaluators.engine import (
     Completion,
     Ended,
@@ -32,7 +32,7 @@ from evaluators.records import Key, OutcomeFiles, Record
 from evaluators.reuse import shared
 from evaluators.scorer_pool import ScorerPool
 from evaluators.scorer_pool import Task as ScoreTask
-from evaluators.summary import benchmark_summary, domain_scores
+from evaluators.summary import benchmark_summary, domain_scores, more_scores
 from manager.atomic import read_json
 from manager.errors import UserError
 from manager.job import Kind
@@ -72,6 +72,7 @@ class Evaluation:
             self._prompting = Prompting.parse(config.get("prompting"))
         except UserError as error:
             raise Failed(str(error), cause="prompting") from error
+        self._shard = config.get("shard")
         self._tasks = self._read_tasks()
         self._by_name = {task.name: task for task in self._tasks}
         self._total = sum(task.total for task in self._tasks)
@@ -82,8 +83,7 @@ class Evaluation:
         self._in_thinking: set[tuple[str, str, int]] = set()  # asked with a prompt that ends in thinking, not yet back
 
     def _read_tasks(self) -> list[Task]:
-        shard = self._run.config.get("shard")
-        return [read_task(entry, self._data_dir, shard) for entry in self._run.config["benchmarks"]]
+        return [read_task(entry, self._data_dir, self._shard) for entry in self._run.config["benchmarks"]]
 
     def run(self) -> dict[str, Any]:
         for task in self._tasks:
@@ -157,7 +157,8 @@ class Evaluation:
         path, revision = self._run.model_path()
         began = time.monotonic()
         engine = self._load(name, EngineSettings(path, revision, options, config["seed"]))
-        self._run.event("engine_loaded", f"{name} in {time.monotonic() - began:.1f} s")
+        took = time.monotonic() - began
+        self._run.event("engine_loaded", f"{name} in {took:.1f} s", seconds=round(took, 2))
         try:
             requests = self._requests(engine, works, pool, owing)
             for completion in engine.generate(requests, lambda: self._run.stop_requested):
@@ -222,7 +223,7 @@ class Evaluation:
 
     def _record(self, work: Owed, completion: Completion, score: Score) -> None:
         """Called from the scorers' threads too: a record, progress, the metrics of what became complete."""
-        record = Record.of(completion, work.seed, score, gold_text(work))
+        record = Record.of(completion, work.seed, score, gold_text(work.item))
         with self._lock:
             self._files.write(work.task.name, record)
             self._tally.records[work.task.name][record.key] = record.slim()
@@ -237,22 +238,25 @@ class Evaluation:
 
     def _log_if_complete(self, task: Task) -> None:
         records = self._tally.records[task.name]
-        if len(records) == task.total:
+        if len(records) == task.total and not self._shard:  # the score of a part is nobody's score
             score = self._summary(task)["pass_at_1"]
             if score is not None:
                 self._run.log({f"{task.name}/pass@1": score}, self._step)
 
     def _summary(self, task: Task) -> dict[str, Any]:
         records = list(self._tally.records[task.name].values())
-        return benchmark_summary(records, task.domain, task.subdomain, task.sampler.samples)
+        summary = benchmark_summary(records, task.domain, task.subdomain, task.sampler.samples)
+        return summary | more_scores(task.benchmark, records, {item.id: gold_text(item) for item in task.items})
 
     def _finish(self) -> dict[str, Any]:
         summaries = {task.name: self._summary(task) for task in self._tasks}
-        scores = {f"{domain}/pass@1": score for domain, score in domain_scores(summaries).items()}
-        self._run.log({name: score for name, score in scores.items() if score is not None}, self._step)
+        if not self._shard:
+            scores = {f"{domain}/pass@1": score for domain, score in domain_scores(summaries).items()}
+            self._run.log({name: score for name, score in scores.items() if score is not None}, self._step)
         self._run.progress(self._tally.done(), self._total, "sample", tokens=self._tally.tokens)
         self._files.close(complete=True)
-        return {"benchmarks": summaries, "model_step": self._step}
+        summary = {"benchmarks": summaries, "model_step": self._step}
+        return {**summary, "shard": dict(self._shard)} if self._shard else summary
 
 
 def work_key(work: Owed) -> tuple[str, str, int]:
@@ -273,10 +277,9 @@ def render(prompter: Prompter, work: Owed) -> Any:
         ) from error
 
 
-def gold_text(work: Owed) -> str | None:
+def gold_text(item: Item) -> str | None:
     """The gold answer as text, for people who read the records."""
-    answer = work.item.answer
-    return None if answer is None else str(answer)[:2000]
+    return None if item.answer is None else str(item.answer)[:2000]
 
 
 def scorer_count() -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import comb
+from math import comb, fsum
 from typing import Any
 
-from evaluators.benchmark import Outcome
+from evaluators.benchmark import Benchmark, Outcome
 from evaluators.records import Record
 
 
@@ -23,7 +23,8 @@ def pass_at_k(samples: int, right: int, k: int) -> float | None:
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean of what is defined; None where nothing is."""
     defined = [value for value in values if value is not None]
-    return sum(defined) / len(defined) if defined else None
+    # An exact sum: the same whatever the order in which records came in, also when shards are joined.
+    return fsum(defined) / len(defined) if defined else None
 
 
 def by_item(records: Iterable[Record]) -> dict[str, list[float]]:
@@ -52,6 +53,15 @@ def benchmark_summary(records: Sequence[Record], domain: str, subdomain: str | N
         "outcomes": counts,
         "completion_tokens": sum(record.completion_tokens for record in records),
     }
+
+
+def more_scores(benchmark: Benchmark, records: Iterable[Record], golds: Mapping[str, str | None]) -> dict[str, Any]:
+    """The scores that a benchmark reports beside pass@1, where it has a `more_scores`; else nothing."""
+    judge = getattr(benchmark, "more_scores", None)
+    if judge is None:
+        return {}
+    rows = ((one.item, golds[one.item] or "", one.value) for one in records if one.value is not None)
+    return {"more_scores": judge(rows)}
 
 
 def _item_pass(values: Sequence[float], k: int) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from experiments import supplements, tabulate, transferability
+from experiments import more_scores, supplements, tabulate, transferability
 from experiments.comparison import Comparison, compare
 from experiments.controls import negative_controls
 from experiments.effects import effect_table, effects
@@ -45,6 +45,7 @@ def analyse(source: Source, frame: pd.DataFrame, study: Study, settings: Setting
     final = everything.only(last_units(everything.units))
     found = arms(final.units, study.arm)
     models = tabulate.models(final)
+    scores, task_scores = more_scores.tables(source)
     dynamics, forgetting = supplements.forgetting_tables(everything, source.store, study, settings)
     tables = {
         "effects": effects(final, found, study, settings),
@@ -60,6 +61,8 @@ def analyse(source: Source, frame: pd.DataFrame, study: Study, settings: Setting
         "reasoning": supplements.reasoning(frame, study, settings),
         "controls": effect_table(negative_controls(frame, settings), settings),
         "answers": tabulate.answers(frame),
+        "more_scores": scores,
+        "task_scores": task_scores,
         "data": tabulate.data(frame, settings),
         "pairs": supplements.pairs(source, final),
         "missing": tabulate.missing(source.evaluations),

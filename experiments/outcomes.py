@@ -6,7 +6,7 @@ was not evaluated has no row, and a value that is undefined (grader or engine fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ COLUMNS: Mapping[str, str] = {
     "sweep": "name of the sweep",
     "job": "id of the evaluation job",
     "stage": "stage of the sweep that the evaluation belongs to",
-    "finished": "whether the evaluation job is complete",
+    "finished": "whether the evaluation is complete, with all its shards",
     "arm": "base or trained",
     "model": "identity of the evaluated model; equal identities are the same weights",
     "name": "its name for people",
@@ -164,19 +164,27 @@ def table(source: Source, *, text: bool = False, reasoning_items: int = 0, judge
     `strategies`, with the kinds joined by +, missing for the other items.
     """
     rows = _Rows()
+    all_finished = _wholly_finished(source.evaluations)
     for evaluation in source.evaluations:
         for benchmark in evaluation.job.config["benchmarks"]:
             path = source.store.run(evaluation.job.id).outcomes / f"{benchmark['name']}.jsonl"
             texts = ChosenTexts(reasoning_items)
             records = _read(path, texts, text)
             if records:
-                rows.files.append(_file_columns(source.sweep, evaluation, benchmark))
+                finished = all_finished(evaluation)
+                rows.files.append({**_file_columns(source.sweep, evaluation, benchmark), "finished": finished})
                 rows.counts.append(len(records))
                 _add_records(rows, records, text)
                 if reasoning_items:
                     kinds = texts.classified(judge)
                     rows.strategies.extend(kinds.get(key) for key in records)
     return _frame(rows, text)
+
+
+def _wholly_finished(evaluations: Iterable[Evaluation]) -> Callable[[Evaluation], bool]:
+    """Whether all jobs that share the items of an evaluation are finished: some of them are not a fair selection."""
+    pending: set[str] = {one.job.whole().id for one in evaluations if not one.finished}
+    return lambda one: one.finished and one.job.whole().id not in pending
 
 
 _KEPT = ("value", "outcome", "ended", "prompt_tokens", "completion_tokens")

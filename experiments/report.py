@@ -154,6 +154,11 @@ DETAILS: Mapping[str, tuple[str, Sequence[str]]] = {
     "models": ("Every trained model on every benchmark", (
         "name", "base", "algorithm", "train_domain", "seed", "step", "benchmark", "base_percent",
         "trained_percent", "delta_points", "n_items", "n_samples")),
+    "more_scores": ("Scores that a benchmark reports beside pass@1", (
+        "name", "base", "algorithm", "train_domain", "seed", "step", "benchmark", "score", "percent", "n_tasks")),
+    "task_scores": ("The same by task", (
+        "name", "base", "algorithm", "train_domain", "seed", "step", "benchmark", "task", "exact_match_percent",
+        "balanced_accuracy_percent", "n_samples")),
 }  # fmt: skip
 
 

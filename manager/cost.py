@@ -89,6 +89,8 @@ def base_model(job: Job, jobs: Mapping[str, Job]) -> str:
 def shape(job: Job, jobs: Mapping[str, Job]) -> str:
     """What decides a job's cost: kind, model, machine and settings; not seed or data."""
     settings = {key: value for key, value in job.config.items() if key not in _FREE}
+    if "shard" in settings:
+        settings["shard"] = settings["shard"]["of"]  # the shards of an evaluation cost the same
     resources = job.resources
     return canonical_json(
         [job.kind.value, base_model(job, jobs), resources.nodes, resources.gpus_per_node, settings]

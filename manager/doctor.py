@@ -102,11 +102,13 @@ def _vllm() -> Finding:
 
 
 def _sandbox() -> Finding:
-    for program in ("bwrap", "apptainer"):
-        found = shutil.which(program)
-        if found:
-            return Finding("sandbox", True, found, "runs model-written code in isolation")
-    return Finding("sandbox", False, "none", "code benchmarks refuse to run: apt-get install bubblewrap")
+    found = shutil.which("bwrap")
+    if found:
+        return Finding("sandbox", True, found, "runs model-written code in isolation")
+    advice = "code benchmarks refuse to run: apt-get install bubblewrap"
+    if shutil.which("apptainer"):
+        advice += "; apptainer alone is not used, but an image of it can hold bubblewrap (docs/sandbox.md)"
+    return Finding("sandbox", False, "no bwrap on PATH", advice)
 
 
 def _browser() -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -110,6 +110,21 @@ class Job:
             "needs": list(self.needs),
             "resources": asdict(self.resources),
         }
+
+    def shard(self, index: int, of: int) -> Job:
+        """One of `of` evaluations that share the items of this one; one of one is the evaluation itself."""
+        return self if of == 1 else replace(self, config={**self.config, "shard": {"index": index, "of": of}})
+
+    def whole(self) -> Job:
+        """The evaluation that a shard is a part of; any other job is its own."""
+        if "shard" not in self.config:
+            return self
+        return replace(self, config={key: value for key, value in self.config.items() if key != "shard"})
+
+    def shards(self) -> list[Job]:
+        """All jobs that share the items of this one's evaluation, in the order of their indexes."""
+        whole, of = self.whole(), self.config.get("shard", {"of": 1})["of"]
+        return [whole.shard(index, of) for index in range(of)]
 
     @staticmethod
     def outline(job_id: str, kind: Kind, needs: tuple[str, ...], resources: Resources) -> Job:

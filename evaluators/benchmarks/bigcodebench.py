@@ -73,7 +73,7 @@ class BigCodeBench(CodeBenchmark):
     def sandbox(self) -> Sandbox:
         from evaluators import sandbox
 
-        return sandbox.shared(_PRELOAD, python=os.environ.get(PYTHON_VARIABLE))
+        return sandbox.shared(_PRELOAD, python=python())
 
     def programs(self, item: Item, solution: str) -> Iterator[Program]:
         from evaluators.sandbox import Limits, UnitTests
@@ -124,17 +124,14 @@ class BigCodeBench(CodeBenchmark):
         """The packages that the item needs and the sandbox's Python lacks."""
         from evaluators.sandbox import Script
 
-        needed = set(ast.literal_eval(item.fields["libs"]))
-        for source in (item.fields["test"], item.fields["code_prompt"].rstrip() + "\n    pass\n"):
-            needed |= _imported(source)
         program = (
             "import importlib.util\n"
-            f"print(*[name for name in {sorted(needed)!r} if not importlib.util.find_spec(name)])"
+            f"print(*[name for name in {sorted(modules(item))!r} if not importlib.util.find_spec(name)])"
         )
         verdict = self.sandbox().run(Script(program))
         if not verdict.passed:
             raise RuntimeError(f"the sandbox could not say which modules it has: {verdict}")
-        return tuple(sorted(_PACKAGES.get(name, name) for name in verdict.stdout.decode().split()))
+        return tuple(sorted(package(name) for name in verdict.stdout.decode().split()))
 
     def gold(self, item: Item) -> str:
         return fenced(item.fields["complete_prompt"] + item.fields["canonical_solution"])
@@ -142,6 +139,24 @@ class BigCodeBench(CodeBenchmark):
     def wrong(self, item: Item, seed: int) -> str:
         head = item.fields["code_prompt"].rstrip()
         return fenced(f"{head}\n    raise NotImplementedError({seed})\n")
+
+
+def python() -> str | None:
+    """The Python with the benchmark's libraries; None: the project's own."""
+    return os.environ.get(PYTHON_VARIABLE) or None
+
+
+def modules(item: Item) -> set[str]:
+    """The top-level modules that the item's program and tests import."""
+    needed = set(ast.literal_eval(item.fields["libs"]))
+    for source in (item.fields["test"], item.fields["code_prompt"].rstrip() + "\n    pass\n"):
+        needed |= _imported(source)
+    return needed
+
+
+def package(module: str) -> str:
+    """What to install for a module."""
+    return _PACKAGES.get(module, module)
 
 
 def test_methods(tests: str) -> dict[str, tuple[str, ...]]:

@@ -1,14 +1,14 @@
 """LegalBench: legal reasoning, the tasks scored by exact match (Guha et al. 2023; licence per task).
 
 A task is a hub config or the folder `legalbench/<task>`. Which labels it has is read from its rows. Exact
-match is the score of an item; balanced accuracy over a task is in `evaluators.scoring.labels`.
+match is the score of an item; balanced accuracy of each task is beside it in the result.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from evaluators.benchmarks._legalbench_tasks import INSTRUCTIONS, NEEDS_PROMPT_T
 from evaluators.data import default_data_dir, load_rows, require
 from evaluators.scoring import answers
 from evaluators.scoring.choice import labels_in, score_label, score_letter
-from evaluators.scoring.labels import normal
+from evaluators.scoring.labels import normal, scores_by_task
 from manager.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -166,6 +166,10 @@ class LegalBench:
         if all(re.fullmatch(r"[A-Z]", label) for label in labels):
             return score_letter(completion, item.answer, dict.fromkeys(labels, ""), truncated=truncated)
         return score_label(completion, item.answer, labels, truncated=truncated)
+
+    def more_scores(self, judged: Iterable[tuple[str, str, float]]) -> dict[str, Any]:
+        """Balanced accuracy, from (item id, gold, score)."""
+        return scores_by_task((item.partition("/")[0], gold, score) for item, gold, score in judged)
 
     def gold(self, item: Item) -> str:
         return f"Answer: {item.answer}"

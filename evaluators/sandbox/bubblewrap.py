@@ -69,9 +69,10 @@ def executable() -> str:
     """Where bubblewrap is; without it nothing untrusted is run."""
     found = shutil.which("bwrap")
     if found is None:
+        apptainer = "; apptainer alone is not used: put bubblewrap into the image" if shutil.which("apptainer") else ""
         raise UserError(
             "no sandbox for model-written code: `bwrap` is not on PATH; install the package bubblewrap "
-            "(apt install bubblewrap, dnf install bubblewrap), then run again"
+            f"(apt install bubblewrap, dnf install bubblewrap), then run again{apptainer}"
         )
     check_kernel(platform.release())
     return found

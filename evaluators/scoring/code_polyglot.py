@@ -85,6 +85,8 @@ _NEEDED: dict[str, tuple[tuple[str, ...], str]] = {
     "rust": (("cargo", "rustc", "cc"), "install Rust (https://rustup.rs) and a C compiler"),
 }
 
+LANGUAGES = tuple(_NEEDED)
+
 
 def _home(name: str, found: Path) -> Path:
     """The folder that holds a tool with everything it needs."""

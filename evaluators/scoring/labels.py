@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from math import fsum
+from typing import Any
 
 
-def balanced_accuracy(pairs: Iterable[tuple[str, str | None]]) -> float | None:
-    """Mean over the gold labels of the share answered right; None where there is no pair.
+def balanced_accuracy(judged: Iterable[tuple[str, float]]) -> float | None:
+    """Mean over the gold labels of the share answered right; None where nothing was judged.
 
-    `pairs` are (gold, answer), compared without case and punctuation; no answer (None) is a wrong one.
+    `judged` are (gold, score of an answer); gold labels are the same without case and punctuation.
     """
-    right: dict[str, int] = defaultdict(int)
-    seen: dict[str, int] = defaultdict(int)
-    for gold, answer in pairs:
-        label = normal(gold)
-        seen[label] += 1
-        right[label] += answer is not None and normal(answer) == label
-    if not seen:
-        return None
-    return sum(right[label] / seen[label] for label in seen) / len(seen)
+    scores: dict[str, list[float]] = defaultdict(list)
+    for gold, score in judged:
+        scores[normal(gold)].append(score)
+    shares = [fsum(values) / len(values) for values in scores.values()]
+    return fsum(shares) / len(shares) if shares else None
 
 
-def balanced_accuracy_by_task(
-    records: Iterable[tuple[str, str, str | None]],
-) -> tuple[Mapping[str, float], float | None]:
-    """Per task, and the mean over tasks (None without any), from (task, gold, answer)."""
-    by_task: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    for task, gold, answer in records:
-        by_task[task].append((gold, answer))
-    figures = {task: value for task, pairs in by_task.items() if (value := balanced_accuracy(pairs)) is not None}
-    return figures, (sum(figures.values()) / len(figures) if figures else None)
+def scores_by_task(judged: Iterable[tuple[str, str, float]]) -> dict[str, Any]:
+    """Balanced accuracy as a mean over tasks, and both scores of each task, from (task, gold, score)."""
+    by_task: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for task, gold, score in judged:
+        by_task[task].append((gold, score))
+    tasks = {
+        task: {
+            "samples": len(pairs),
+            "exact_match": fsum(score for _, score in pairs) / len(pairs),
+            "balanced_accuracy": balanced_accuracy(pairs),
+        }
+        for task, pairs in sorted(by_task.items())
+    }
+    means = {
+        name: fsum(one[name] for one in tasks.values()) / len(tasks) if tasks else None
+        for name in ("exact_match", "balanced_accuracy")
+    }
+    return {
+        "balanced_accuracy": means["balanced_accuracy"],
+        "exact_match_by_task": means["exact_match"],
+        "tasks": tasks,
+    }
 
 
 def normal(text: str) -> str:

@@ -14,9 +14,11 @@ from manager.errors import UserError
 
 def doctor(as_json: Json = False) -> None:
     """What this machine has, and what to install for the rest."""
-    from manager.doctor import examine
+    from evaluators import code_tools
+    from manager.doctor import Finding, examine
 
     findings = examine()
+    findings += [Finding(each.benchmark, each.ok, each.found, each.advice) for each in code_tools.examine()]
     if as_json:
         print_json([vars(finding) for finding in findings])
         return

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from manager.catalog import Catalog
 from manager.errors import UserError
 from manager.job import Sweep
 from manager.store import Store
+
+if TYPE_CHECKING:
+    from manager.shards import ShardChooser
 
 StoreOption = Annotated[Path, typer.Option("--store", envvar="MANAGER_STORE", help="Folder with all jobs and sweeps.")]
 DEFAULT_STORE = Path("runs")
@@ -38,12 +41,14 @@ SweepName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
-def load(path: Path, overrides: Sequence[str] | None) -> Sweep:
-    """Read, merge, validate and expand a sweep file."""
+def load(path: Path, overrides: Sequence[str] | None, chooser: ShardChooser | None = None) -> Sweep:
+    """Read, merge, validate and expand a sweep file. `chooser` decides what `shards: auto` means."""
     from experiments import catalog
     from manager.sweep import load_sweep
+    from manager.sweep.shards import one_shard
 
-    return load_sweep(path, overrides or (), catalog=with_rows(catalog.load()), environ=os.environ)
+    known = with_rows(catalog.load())
+    return load_sweep(path, overrides or (), catalog=known, environ=os.environ, choose_shards=chooser or one_shard)
 
 
 def with_rows(known: Catalog) -> Catalog:

@@ -56,20 +56,24 @@ def plan(
 ) -> None:
     """Show what would run, what is done, and what it costs. Changes nothing."""
     from manager.observe import all_facts
+    from manager.shards import ShardChooser
 
-    sweep_ = with_budget(load(file, overrides), budget)
     # A plan must not make the store; without one, nothing was run yet.
     here = Store(store.resolve())
+    chooser = ShardChooser(here)
+    sweep_ = with_budget(load(file, overrides, chooser), budget)
     facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
     todo = actions(sweep_, facts)
     forecast = _forecast(here, sweep_, todo, gpu_gb)
     if as_json:
-        print_json({"name": sweep_.name, **forecast.to_json(), "jobs": [_action_json(each) for each in todo]})
+        shards = [vars(choice) for choice in chooser.choices]
+        listed = [_action_json(each) for each in todo]
+        print_json({"name": sweep_.name, **forecast.to_json(), "shards": shards, "jobs": listed})
         return
     console = Console()
     console.print(render.plan(todo))
     console.print(_plan_summary(todo))
-    for line in forecast.lines():
+    for line in (*chooser.lines(), *forecast.lines()):
         indent = len(line) - len(line.lstrip())
         console.print(Padding(Text(line.strip()), (0, 0, 0, indent), expand=False))
     if scripts:
@@ -128,8 +132,14 @@ def sweep(
     ] = None,
 ) -> None:
     """Run a sweep: only what has no result yet. Run it again at any time; it goes on where it was."""
-    sweep_ = with_budget(load(file, overrides), budget)
-    raise typer.Exit(run_sweep(Store.open(store, create=True), sweep_, cluster, slots, canary))
+    from manager.shards import ShardChooser
+
+    here = Store.open(store, create=True)
+    chooser = ShardChooser(here)
+    sweep_ = with_budget(load(file, overrides, chooser), budget)
+    for line in chooser.lines():
+        print(line)
+    raise typer.Exit(run_sweep(here, sweep_, cluster, slots, canary))
 
 
 def run_sweep(

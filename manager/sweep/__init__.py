@@ -14,10 +14,18 @@ from manager.model_folder import find
 from manager.sweep.document import Document, read
 from manager.sweep.expand import expand
 from manager.sweep.mistakes import Mistake, SweepErrors
+from manager.sweep.shards import ChooseShards, one_shard
 
 __all__ = ["Document", "Mistake", "SweepErrors", "expand", "load_sweep", "read"]
 
 
-def load_sweep(path: Path, overrides: Sequence[str] = (), *, catalog: Catalog, environ: Mapping[str, str]) -> Sweep:
+def load_sweep(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    catalog: Catalog,
+    environ: Mapping[str, str],
+    choose_shards: ChooseShards = one_shard,
+) -> Sweep:
     """The jobs of a sweep file with the command line's overrides. All mistakes at once: `SweepErrors`."""
-    return expand(read(path, overrides), catalog, environ=environ, find_model=find)
+    return expand(read(path, overrides), catalog, environ=environ, find_model=find, choose_shards=choose_shards)

@@ -113,6 +113,8 @@ def engine(part: Part) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
+    if "environments" in config and config.get("shards", (1, None))[0] != 1:
+        tell(("shards",), "only the items of benchmarks are shared among jobs; environments are played by one")
     engine = config["engine"]
     sizes = [engine.get(key, 1) for key in ("tensor_parallel_size", "data_parallel_size")]
     if resources.gpus_per_node and all(isinstance(size, int) for size in sizes):

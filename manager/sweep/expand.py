@@ -22,6 +22,7 @@ from manager.sweep.mistakes import unknown
 from manager.sweep.nodes import Node
 from manager.sweep.part import Context, FindModel, Part
 from manager.sweep.sections import resources as read_resources
+from manager.sweep.shards import AUTO, ChooseShards, one_shard
 from manager.sweep.stages import Stage, read_stages
 from manager.sweep.top import KEYS, read_top, with_defaults, with_values
 from manager.sweep.values import MISSING, Row, Template, Values, has_missing, template
@@ -62,14 +63,23 @@ def expand(
     *,
     environ: Mapping[str, str] | None = None,
     find_model: FindModel = nowhere,
+    choose_shards: ChooseShards = one_shard,
 ) -> Sweep:
     """The jobs of the sweep. All mistakes are told at once, as `SweepErrors`."""
-    return _Expansion(document, catalog, environ or {}, find_model).sweep()
+    return _Expansion(document, catalog, environ or {}, find_model, choose_shards).sweep()
 
 
 class _Expansion:
-    def __init__(self, document: Document, catalog: Catalog, environ: Mapping[str, str], find_model: FindModel) -> None:
+    def __init__(
+        self,
+        document: Document,
+        catalog: Catalog,
+        environ: Mapping[str, str],
+        find_model: FindModel,
+        choose_shards: ChooseShards,
+    ) -> None:
         self.mistakes = document.mistakes
+        self.choose_shards = choose_shards
         self.document = document
         written = with_defaults(document.root, self.mistakes)
         constant = Values(written, (), environ, self.mistakes)
@@ -186,24 +196,27 @@ class _Expansion:
         if saved and not prepared.stage.needs:
             why = "saved: this stage needs no stage that saves weights; leave it out"
             self._part(prepared, row).wrong(("when",), why)
+        shards = config.pop("shards", (1, None))
         if not prepared.stage.needs:
-            return [self._add(prepared, config, (), resources, row, {})]
+            return self._add_shards(prepared, config, (), resources, row, {}, shards)
         needed = self.prepared.get(prepared.stage.needs[0])
         if needed is None:
             return []  # that stage could not be read; it is told
         asked = prepared.stage.node.value.get("checkpoints")
         written = asked is not None and asked.value is not None
         return [
-            self._add(
+            shard
+            for entry in needed.made.get(needed.depends.key(row), [])
+            for step in read_checkpoints(self._part(prepared, row), steps, entry.steps, needed.stage.name)
+            for shard in self._add_shards(
                 prepared,
                 {**config, "model": {"need": 0, "checkpoint": step}},
                 (entry.job.id,),
                 starting_with(step, entry.steps, resources) if saved else resources,
                 row,
                 {"checkpoint": step} if written else {},
+                shards,
             )
-            for entry in needed.made.get(needed.depends.key(row), [])
-            for step in read_checkpoints(self._part(prepared, row), steps, entry.steps, needed.stage.name)
         ]
 
     def _part(self, prepared: _Prepared, row: Row, values: Mapping[str, Any] | None = None) -> Part:
@@ -229,6 +242,40 @@ class _Expansion:
 
     def _labels(self, uses: Iterable[int], row: Row) -> dict[str, Any]:
         return {self.matrix.keys[place]: row[place] for place in uses}
+
+    def _add_shards(
+        self,
+        prepared: _Prepared,
+        config: dict[str, Any],
+        needs: tuple[str, ...],
+        resources: Resources,
+        row: Row,
+        more: Mapping[str, Any],
+        shards: tuple[int | str, float | None],
+    ) -> list[Entry]:
+        """The entries of all shards of this job; of the job itself where it has one."""
+        whole, (count, deadline_min) = Job(prepared.stage.kind, config, needs, resources), shards
+        of = self.choose_shards(whole, self._ancestors(needs), deadline_min or 0.0) if count == AUTO else int(count)
+        return [
+            self._add(
+                prepared,
+                dict(whole.shard(index, of).config),
+                needs,
+                resources,
+                row,
+                {**more, "shard": f"{index + 1}/{of}"} if of > 1 else more,
+            )
+            for index in range(of)
+        ]
+
+    def _ancestors(self, needs: tuple[str, ...]) -> dict[str, Job]:
+        found: dict[str, Job] = {}
+        todo = list(needs)
+        while todo:
+            one = self.entries[todo.pop()].job
+            found[one.id] = one
+            todo += one.needs
+        return found
 
     def _add(
         self,

@@ -11,6 +11,7 @@ from manager.job import Kind, Resources
 from manager.sweep import evaluation, rejection, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
+from manager.sweep.shards import read_shards
 from manager.sweep.training import misfit
 
 Read = Callable[[Part], dict[str, Any]]
@@ -107,6 +108,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
             Section(("when",), evaluation.when),
             Section(("prompting",), prompting),
             _SEED,
+            Section(("shards", "deadline_min"), read_shards),
         ),
         needs=(Kind.SFT, Kind.RL),
         one_process=True,

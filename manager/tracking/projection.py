@@ -17,6 +17,7 @@ from manager.job import Job, Kind, State, SweepJob, canonical_json
 from manager.tracking.lineage import checkpoint_of, root_model, training_domain
 from manager.tracking.names import tags_of, tracking_name, tracking_names
 
+TASKS = "_tasks/"  # names of scores by task: legalbench_tasks/abercrombie.balanced_accuracy
 PASS_SUFFIXES = ("/pass@1", "/pass_at_1")
 
 
@@ -267,6 +268,7 @@ def evaluation_points(facts: JobFacts, records: Iterable[Mapping[str, Any]]) -> 
         value = summary.get("pass_at_1")
         domains.setdefault(str(summary.get("domain")), []).append(value)
         _add(points, f"{name}/pass_at_1", step, value, time_ms)
+        _add_more(points, name, step, summary.get("more_scores") or {}, time_ms)
     for domain, values in domains.items():
         defined = [value for value in values if value is not None]
         mean = sum(defined) / len(defined) if len(defined) == len(values) else None
@@ -287,10 +289,22 @@ def _add(points: Points, name: str, step: int, value: float | None, time_ms: int
         points[key, step] = Point(key, step, float(value), time_ms)
 
 
+def _add_more(points: Points, name: str, step: int, more: Mapping[str, Any], time_ms: int) -> None:
+    """What a benchmark reports beside pass@1, and in a group of its own the same by task."""
+    for score, value in more.items():
+        if score != "tasks":
+            _add(points, f"{name}/{score}", step, value, time_ms)
+    for task, scores in (more.get("tasks") or {}).items():
+        _add(points, f"{name}{TASKS}{task}.balanced_accuracy", step, scores["balanced_accuracy"], time_ms)
+        _add(points, f"{name}{TASKS}{task}.exact_match", step, scores["exact_match"], time_ms)
+
+
 def mirrored(points: Points, step: int | None, prefix: str) -> Points:
-    """An evaluation's points as a training job's run shows them."""
+    """An evaluation's points as a training job's run shows them: without those of single tasks."""
     result: Points = {}
     for point in points.values():
+        if TASKS in point.key:
+            continue
         key = tracking_name(f"{prefix}{point.key}")
         at = point.step if step is None else step
         result[key, at] = Point(key, at, point.value, point.time_ms)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from manager.errors import UserError
 from manager.job import Kind, State, Sweep, SweepJob
+from manager.shards import evaluation_result
 from manager.store import Store
 from manager.tracking.journal import read_tail
 from manager.tracking.lineage import mirrors
@@ -72,6 +73,7 @@ class SweepTracking:
         self._memory: dict[str, Memory] = {}
         self._observed: dict[str, Observed] = {}
         self._evaluations: dict[str, tuple[object, Points]] = {}
+        self._joined: set[str] = set()  # first shards of evaluations whose shards are all done and were joined
 
     @property
     def experiment_id(self) -> str | None:
@@ -177,8 +179,24 @@ class SweepTracking:
             if observed is None:
                 continue
             self._observed[job_id] = observed
-            if entry.job.kind is Kind.EVALUATE:
+            if entry.job.kind is Kind.EVALUATE and "shard" not in entry.job.config:
                 self._read_evaluation(job_id, observed)
+        for entry in self._sweep.jobs:
+            if entry.job.id in watched and entry.job.config.get("shard", {"index": -1})["index"] == 0:
+                self._join(entry)
+
+    def _join(self, first: SweepJob) -> None:
+        """The scores of a sharded evaluation, once all its shards are done: on the run of the first of them.
+
+        The score of some of the items would look like the benchmark's, and is nobody's.
+        """
+        if first.job.id in self._joined or first.job.id not in self._observed:
+            return
+        result = evaluation_result(self._store, first.job)
+        if result is not None:
+            facts = replace(self._observed[first.job.id].facts, result=result)
+            self._evaluations[first.job.id] = ("joined", evaluation_points(facts, ()))
+            self._joined.add(first.job.id)
 
     def _read_evaluation(self, job_id: str, observed: Observed) -> None:
         mark = (observed.sources.sizes(), observed.facts.state)

@@ -12,7 +12,7 @@ from evaluators.benchmark import Item, Outcome
 from evaluators.benchmarks import finbench, get, legalbench
 from evaluators.benchmarks._legalbench_tasks import INSTRUCTIONS, NEEDS_PROMPT_TEXT
 from evaluators.benchmarks.tabfact import markdown
-from evaluators.scoring.labels import balanced_accuracy, balanced_accuracy_by_task
+from evaluators.scoring.labels import balanced_accuracy, normal, scores_by_task
 from manager.errors import UserError
 from tests.data import DATA, needs_data
 
@@ -157,12 +157,33 @@ def test_legalbench_task_with_its_own_prompt_text(tmp_path: Path) -> None:
 
 
 def test_balanced_accuracy_weighs_labels_alike() -> None:
-    pairs = [("Yes", "yes"), ("Yes", "Yes."), ("Yes", "No"), ("Yes", None), ("No", "no")]
-    assert balanced_accuracy(pairs) == pytest.approx((2 / 4 + 1 / 1) / 2)
+    judged = [("Yes", 1.0), ("yes", 1.0), ("Yes.", 0.0), ("Yes", 0.0), ("No", 1.0)]
+    assert balanced_accuracy(judged) == pytest.approx((2 / 4 + 1 / 1) / 2)
     assert balanced_accuracy([]) is None
-    per_task, mean = balanced_accuracy_by_task([("a", "Yes", "Yes"), ("b", "Yes", "No"), ("b", "No", "No")])
-    assert per_task == {"a": 1.0, "b": 0.5}
-    assert mean == 0.75
+    found = scores_by_task([("a", "Yes", 1.0), *(("b", *each) for each in judged)])
+    assert found["tasks"]["a"] == {"samples": 1, "exact_match": 1.0, "balanced_accuracy": 1.0}
+    assert found["tasks"]["b"] == {"samples": 5, "exact_match": 0.6, "balanced_accuracy": 0.75}
+    assert (found["balanced_accuracy"], found["exact_match_by_task"]) == (0.875, 0.8)
+    assert scores_by_task([])["balanced_accuracy"] is None
+
+
+@needs_data
+def test_the_result_has_the_balanced_accuracy_of_each_task() -> None:
+    """Somebody who always says the most frequent label of each task is right half the time, at two labels."""
+    benchmark = get("legalbench")
+    items = list(benchmark.items("test", DATA))
+    frequent: dict[str, str] = {}
+    for task in {item.fields["task"] for item in items}:
+        golds = [item.answer for item in items if item.fields["task"] == task]
+        frequent[task] = max(sorted(set(golds)), key=golds.count)
+    judged = [(item.id, item.answer, float(item.answer == frequent[item.fields["task"]])) for item in items]
+    found = benchmark.more_scores(judged)  # type: ignore[attr-defined]
+    for task, scores in found["tasks"].items():
+        labels = {item.answer for item in items if item.fields["task"] == task}
+        assert scores["balanced_accuracy"] == pytest.approx(1 / len({normal(label) for label in labels})), task
+        assert scores["exact_match"] >= scores["balanced_accuracy"]
+    perfect = benchmark.more_scores([(item.id, item.answer, 1.0) for item in items])  # type: ignore[attr-defined]
+    assert perfect["balanced_accuracy"] == 1.0
 
 
 @needs_data

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluators import run as evaluation
+from evaluators.joined import joined_result
 from evaluators.shards import part, plan_shards
 from tests.evaluators.test_evaluation import journal, outcomes
 from tests.evaluators.tiny import config, entry, make_run
@@ -83,3 +84,21 @@ def test_the_plan_is_the_cheapest_that_meets_the_deadline(
 
 def test_an_answer_that_alone_takes_too_long_is_not_hidden() -> None:
     assert not plan_shards(100, 5, 60, most=8, longest_min=58).meets_deadline
+
+
+def test_shards_and_the_whole_share_their_samples(tiny_model: Path, tmp_path: Path) -> None:
+    """In both directions, and the joined result is the unsharded one."""
+    entries = [entry("mini_math", limit=5), entry("mini_code", limit=1)]
+    shards = [make_run(tmp_path, config(tiny_model, *entries, shard={"index": n, "of": 2})) for n in range(2)]
+    for shard in shards:
+        shard.directory.write_result({"outcome": "done", "attempt": 1, "finished": 1.0, **evaluation.main(shard)})
+        assert not journal(shard, "metrics")
+    whole = make_run(tmp_path, config(tiny_model, *entries))
+    summary = evaluation.main(whole)
+    assert "engine_loaded" not in [record["name"] for record in journal(whole, "event")]
+    joined = joined_result([shard.directory for shard in shards])
+    assert joined is not None
+    assert joined["benchmarks"] == summary["benchmarks"]
+    again = make_run(tmp_path, config(tiny_model, *entries, shard={"index": 1, "of": 3}))
+    evaluation.main(again)
+    assert "engine_loaded" not in [record["name"] for record in journal(again, "event")]

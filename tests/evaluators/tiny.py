@@ -19,7 +19,10 @@ TEMPLATE = (
 )
 
 
-def make_model(folder: Path, *, context: int = 128, template: str | None = TEMPLATE, seed: int = 0) -> Path:
+def make_model(
+    folder: Path, *, context: int = 128, template: str | None = TEMPLATE, seed: int = 0, hidden: int = 64,
+    layers: int = 2,
+) -> Path:  # fmt: skip
     """A Qwen2 of random weights with one token a byte, saved to `folder`."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -39,10 +42,10 @@ def make_model(folder: Path, *, context: int = 128, template: str | None = TEMPL
     model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=max(2, hidden // 64),
             num_key_value_heads=2,
             max_position_embeddings=context,
             tie_word_embeddings=False,

@@ -106,6 +106,8 @@ def test_an_override_makes_other_jobs_and_shares_the_rest(tmp_path: Path, file: 
         (["data", "check", "--to", "/nowhere"], "manager data fetch"),
         (["data", "fetch", "--to", "/tmp/x", "--suite", "alll16"], "is neither a suite"),
         (["evaluate", "no-such-model", "--suite", "mini"], "no-such-model"),
+        (["evaluate", "tiny", "--suite", "mini", "--sampling", "samples"], "for example --sampling temperature=0"),
+        (["evaluate", "tiny", "--suite", "mini", "--sampling", "heat=1"], "heat"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_1(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -179,6 +181,21 @@ def test_doctor_says_what_is_here(tmp_path: Path) -> None:
     rows = {row["part"]: row for row in json.loads(manager(tmp_path, "doctor", "--json").stdout)}
     assert rows["python"]["ok"]
     assert rows["torch"]["found"].startswith("2.13")
+    assert {"bigcodebench", "aider_polyglot"} <= rows.keys()
+
+
+def test_apptainer_without_bubblewrap_is_no_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evaluators.sandbox.bubblewrap import executable
+    from manager.doctor import examine
+
+    (tmp_path / "apptainer").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "apptainer").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = [each for each in examine() if each.part == "sandbox"]
+    assert not found.ok
+    assert "apptainer alone is not used" in found.advice
+    with pytest.raises(UserError, match=r"install the package bubblewrap .*apptainer alone is not used"):
+        executable()
 
 
 def test_benchmarks_without_data_are_told_before_anything_is_handed_over(tmp_path: Path) -> None:
