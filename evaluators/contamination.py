@@ -86,13 +86,9 @@ def benchmark_texts(names: Iterable[str], data_dir: Path | None, split: str = "t
     for name in names:
         benchmark = get(name)
         for item in benchmark.items(split, data_dir):
-            asked = "\n".join(
-                message["content"] for message in benchmark.messages(item) if message["role"] == "user"
-            )
+            asked = "\n".join(message["content"] for message in benchmark.messages(item) if message["role"] == "user")
             parts = (str(value) for value in item.fields.values() if isinstance(value, str))
-            yield Text(
-                name, item.id, asked, tuple(part for part in parts if len(words_of(part)) >= WORDS_IN_A_PART)
-            )
+            yield Text(name, item.id, asked, tuple(part for part in parts if len(words_of(part)) >= WORDS_IN_A_PART))
 
 
 class BenchmarkIndex:

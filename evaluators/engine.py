@@ -17,6 +17,9 @@ from typing import Any, Protocol
 
 # The name in a sweep -> the module. Modules are not named like the libraries they use.
 ENGINES = {"transformers": "hf", "vllm": "vllm_engine", "openai": "openai_endpoint"}
+# An iterator of requests that has none now gives this: the engine goes on with what it holds and asks again after the
+# next completion. Never given while the engine holds nothing.
+LATER: Any = object()
 # The option that makes so many engines, each with its own devices, share the requests.
 REPLICAS = "data_parallel_size"
 

@@ -42,6 +42,7 @@ class Environment(ABC):
     cap: int  # steps an episode may take
     prompt_tokens: ClassVar[int] = 4096
     response_tokens: ClassVar[int] = 512
+    quick: ClassVar[bool] = False  # steps take far less than a message to another process does
 
     def __init__(self, cap: int) -> None:
         if cap < 1:

@@ -155,9 +155,7 @@ def _fetch_split(
         report.failed[path] = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
         tell(f"{path}: {report.failed[path]}")
         return
-    manifest[path] = FetchedFile(
-        path, source.hub, source.config, hub_split, commit, count, sha256_of(target / path)
-    )
+    manifest[path] = FetchedFile(path, source.hub, source.config, hub_split, commit, count, sha256_of(target / path))
     _save(target, manifest)
     report.fetched.append(path)
     tell(f"{path}: {count} rows of {source.hub} at {commit or 'no commit'}")

@@ -42,8 +42,12 @@ ENGINE_STARTS = 2  # an engine that dies is started again once
 
 
 def main(run: Run) -> dict[str, Any]:
-    """Evaluate the model of the job on its benchmarks; the summary for result.json."""
+    """Evaluate the model of the job on its benchmarks, or environments; the summary for result.json."""
     try:
+        if "agent" in run.config:
+            from evaluators.episodes import EpisodeEvaluation
+
+            return EpisodeEvaluation(run, model_step(run)).run()
         return Evaluation(run).run()
     except EngineError as error:
         raise Failed(str(error), cause=error.cause) from error

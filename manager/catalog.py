@@ -24,6 +24,17 @@ class BenchmarkRow:
 
 
 @dataclass(frozen=True)
+class EnvironmentRow:
+    """What of a text environment is part of a job's identity."""
+
+    name: str
+    version: int
+    options: Mapping[str, Any]  # with their defaults
+    prompt_tokens: int
+    response_tokens: int
+
+
+@dataclass(frozen=True)
 class Catalog:
     """Everything that a sweep may name, each by its name."""
 
@@ -31,6 +42,7 @@ class Catalog:
     domains: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     suites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     benchmarks: Mapping[str, BenchmarkRow] = field(default_factory=dict)
+    environments: Mapping[str, EnvironmentRow] = field(default_factory=dict)
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     algorithms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     studies: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     RL = "rl"
     EVALUATE = "evaluate"
     SAMPLE = "sample"
+    COLLECT = "collect"
+    PROBE = "probe"
     REPORT = "report"
 
 

@@ -15,6 +15,8 @@ ENTRIES: Mapping[str, str] = {
     "rl": "trainers.grpo",
     "evaluate": "evaluators.run",
     "sample": "trainers.rejection",
+    "collect": "evaluators.collect",
+    "probe": "evaluators.probe",
     "report": "experiments.report",
 }
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import adapters, batch, data, distributed, libraries, settings, universal
+from trainers import adapters, batch, data, distributed, libraries, settings, trajectories, universal
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def main(run: Run) -> dict[str, Any]:
     zero = universal.adapt(run, zero, states_folder(run))
     args = SFTConfig(deepspeed=zero, dataset_kwargs={"skip_prepare_dataset": True}, **arguments)
     model, tokenizer = _model(run)
-    rows = data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config))
+    rows = _rows(run, arguments)
     columns, too_long = data.tokenize(rows, tokenizer, args.max_length)
     if too_long:
         run.event("examples_left_out", f"{too_long} of {len(rows)} are longer than sft.max_length {args.max_length}")
@@ -53,6 +53,13 @@ def main(run: Run) -> dict[str, Any]:
         {"train/examples": len(columns["length"]), "train/per_device": split.per_device, "train/world": run.world_size}
     )
     return train(trainer, run, callback, config.get("export_steps"))
+
+
+def _rows(run: Run, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    config = run.config
+    if "trajectories" in config["data"]:
+        return trajectories.demonstrations(run)
+    return data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config))
 
 
 def _seen(arguments: Mapping[str, Any], batch_setting: Mapping[str, Any]) -> int | None:

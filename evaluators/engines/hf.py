@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy
@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 
 from evaluators.engine import (
+    LATER,
     Completion,
     Ended,
     EngineDied,
@@ -111,7 +112,7 @@ class HfEngine:
         self._model = None
 
     def generate(self, requests: Iterator[Request], stopping: Callable[[], bool]) -> Iterator[Completion]:
-        while window := list(islice(requests, self._window)):
+        while window := _ready(requests, self._window):
             for batch in self._batches(window):
                 if stopping():
                     return
@@ -214,6 +215,11 @@ class HfEngine:
         if ended is Ended.STOP and not text:
             ended = Ended.EMPTY
         return Completion(row.request.key, text, ended, _length(row.request), len(row.tokens))
+
+
+def _ready(requests: Iterator[Request], most: int) -> list[Request]:
+    """The requests that there are now."""
+    return list(takewhile(lambda request: request is not LATER, islice(requests, most)))
 
 
 def _length(request: Request) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from evaluators.engine import (
+    LATER,
     Completion,
     Ended,
     EngineDied,
@@ -140,6 +141,8 @@ class EndpointEngine:
         while not stopping():
             while more and out < self._options.concurrency:
                 request = next(requests, None)
+                if request is LATER:
+                    break
                 if request is None:
                     more = False
                 else:

@@ -12,17 +12,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from evaluators.engine import REPLICAS, Completion, EngineDied, EngineError, EngineSettings, Prompt, Request
+from evaluators.engine import LATER, REPLICAS, Completion, EngineDied, EngineError, EngineSettings, Prompt, Request
 from evaluators.engine_process import first_message
 from evaluators.engines.hf import load_tokenizer
 from evaluators.pipe import child_environment, frame, read_message
 from evaluators.prompts import chat_prompt, plain_prompt
 
 ENDED = ("ended", None)
+LATER_SECONDS = 0.005  # until the source is asked again that had no request
 GRACE_SECONDS = 30.0  # for a clean shutdown of the device
 
 
@@ -122,6 +124,9 @@ class Replicas:
             while True:
                 with self._lock:
                     request = next(requests, None)
+                if request is LATER:
+                    time.sleep(LATER_SECONDS)
+                    continue
                 process.stdin.write(frame(pickle.dumps(request)))
                 process.stdin.flush()
                 if request is None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluators.engine import (
+    LATER,
     Completion,
     Ended,
     EngineDied,
@@ -116,6 +117,8 @@ class VllmEngine:
         while True:
             while more and len(running) < self._window:
                 request = next(requests, None)
+                if request is LATER:
+                    break
                 if request is None:
                     more = False
                 else:

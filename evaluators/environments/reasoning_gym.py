@@ -57,6 +57,7 @@ def _score(dataset: Any, answer: str, entry: dict[str, Any]) -> float:
 class ReasoningGym(Environment):
     name = "reasoning_gym"
     version = 1
+    quick = True
     prompt_tokens = 2048
     response_tokens = 1024
 

@@ -57,6 +57,7 @@ class _Page:
 class Shop(Environment):
     name = "shop"
     version = 1
+    quick = True
     response_tokens = 1024
 
     def __init__(self, products: int, catalogue_seed: int, cap: int) -> None:

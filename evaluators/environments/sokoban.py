@@ -167,6 +167,7 @@ def _blocks(path: Path) -> Iterator[list[str]]:
 class Sokoban(Environment):
     name = "sokoban"
     version = 1
+    quick = True
 
     def __init__(
         self, height: int, width: int, boxes: int, view: str, cap: int, min_moves: int, levels: Path | None

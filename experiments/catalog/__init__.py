@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 
-from evaluators import benchmarks
+from evaluators import benchmarks, environments
 from evaluators.benchmark_data import identity as data_identity
 from evaluators.data import default_data_dir
 from experiments import study
-from manager.catalog import BenchmarkRow, Catalog
+from manager.catalog import BenchmarkRow, Catalog, EnvironmentRow
 from manager.sweep.mistakes import Mistakes, unknown
 from manager.sweep.nodes import Node, parse
 
@@ -92,6 +92,28 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
         return name in self.names
 
 
+@dataclass(frozen=True)
+class _Environments(Mapping[str, EnvironmentRow]):
+    """The text environments by name; a module is imported when its row is asked for."""
+
+    names: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> EnvironmentRow:
+        if name not in self.names:
+            raise KeyError(name)
+        found = environments.facts(name)
+        return EnvironmentRow(name, found.version, found.options, found.prompt_tokens, found.response_tokens)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+
 def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
     """The catalogue with the rows of these folders over it; all mistakes are told, as `SweepErrors`."""
     mistakes = Mistakes()
@@ -108,6 +130,7 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
         domains={name: _domain(name, node, mistakes) for name, node in tables["domains.yaml"].items()},
         suites={name: _suite(name, node, mistakes) for name, node in tables["suites.yaml"].items()},
         benchmarks=_Benchmarks(benchmarks.names()),
+        environments=_Environments(environments.names()),
         rewards=trainers["rewards"],
         algorithms=trainers["algorithms"],
         studies=study.names(),

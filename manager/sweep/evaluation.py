@@ -58,7 +58,7 @@ def _benchmark(part: Part, name: str, value: Any) -> dict[str, Any]:
     sampler = dict(row.sampler)
     for key in ("all", name):
         if isinstance(part.get("sampling"), dict) and part.get("sampling", key) is not None:
-            sampler |= _sampler(part, ("sampling", key))
+            sampler |= read_sampler(part, ("sampling", key))
     if sampler["samples"] > 1 and sampler["temperature"] == 0:
         part.wrong(
             ("sampling",),
@@ -79,7 +79,8 @@ def _benchmark(part: Part, name: str, value: Any) -> dict[str, Any]:
     }
 
 
-def _sampler(part: Part, path: tuple[str, ...]) -> dict[str, Any]:
+def read_sampler(part: Part, path: tuple[str, ...]) -> dict[str, Any]:
+    """What is given of a sampler."""
     part.keys(path, SAMPLER_KEYS)
     stop = part.get(*path, "stop")
     if stop is not None and not (isinstance(stop, list) and all(isinstance(text, str) for text in stop)):

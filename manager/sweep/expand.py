@@ -145,7 +145,7 @@ class _Expansion:
             self.mistakes.add(
                 place, ("stages", stage.name), f"{stage.kind} is one job for the sweep and cannot use {keys}"
             )
-        for need in stage.needs:
+        for need in (*stage.needs, *stage.reads):
             if need in self.prepared and not schema.gathers:
                 uses += self.prepared[need].depends.uses
         depends = template(uses, lambda row: None)
@@ -158,7 +158,7 @@ class _Expansion:
         if has_model and stage.needs:
             why = f"it needs {stage.needs[0]}, which makes its model; leave out model or needs"
             self.mistakes.add(entries["model"].place, (*at, "model"), why)
-        elif not has_model and "needs" not in entries:
+        elif not has_model and "needs" not in entries and not schema.model_optional:
             kinds = " or ".join(schema.needs)
             self.mistakes.add(stage.node.place, at, f"no model: write model: NAME, or needs: a stage of kind {kinds}")
         elif has_model:
@@ -188,7 +188,8 @@ class _Expansion:
         if any(result is None for result in read):
             return []
         *parts, resources, steps = read
-        if not all("model" in part for part in parts[:1]) and not prepared.stage.needs:
+        has_model = all("model" in part for part in parts[:1])
+        if not has_model and not prepared.stage.needs and not prepared.schema.model_optional:
             return []
         config = {key: value for part in parts for key, value in part.items()}
         saved = config.pop("when", "done") == "saved"  # decides when, not what: no part of the identity
@@ -197,8 +198,11 @@ class _Expansion:
             why = "saved: this stage needs no stage that saves weights; leave it out"
             self._part(prepared, row).wrong(("when",), why)
         shards = config.pop("shards", (1, None))
+        read_from = self._read_from(prepared, config, row)
+        if len(read_from) < len(prepared.stage.reads):
+            return []  # a stage that it reads from could not be read; it is told
         if not prepared.stage.needs:
-            return self._add_shards(prepared, config, (), resources, row, {}, shards)
+            return self._add_shards(prepared, config, read_from, resources, row, {}, shards)
         needed = self.prepared.get(prepared.stage.needs[0])
         if needed is None:
             return []  # that stage could not be read; it is told
@@ -211,13 +215,32 @@ class _Expansion:
             for shard in self._add_shards(
                 prepared,
                 {**config, "model": {"need": 0, "checkpoint": step}},
-                (entry.job.id,),
+                (entry.job.id, *read_from),
                 starting_with(step, entry.steps, resources) if saved else resources,
                 row,
                 {"checkpoint": step} if written else {},
                 shards,
             )
         ]
+
+    def _read_from(self, prepared: _Prepared, config: dict[str, Any], row: Row) -> tuple[str, ...]:
+        """The jobs whose trajectories are read; the config then names them by their place among the needs."""
+        if not prepared.stage.reads:
+            return ()
+        first = 1 if prepared.stage.needs else 0
+        found: dict[str, str] = {}
+        for name in prepared.stage.reads:
+            other = self.prepared.get(name)
+            for entry in other.made.get(other.depends.key(row), []) if other is not None else []:
+                found[name] = entry.job.id
+        places = {name: first + number for number, name in enumerate(found)}
+        ratios = [
+            {"need": places[one["stage"]], "ratio": one["ratio"]}
+            for one in config["data"]["trajectories"]
+            if one["stage"] in places
+        ]
+        config["data"] = {**config["data"], "trajectories": ratios}
+        return tuple(found.values())
 
     def _part(self, prepared: _Prepared, row: Row, values: Mapping[str, Any] | None = None) -> Part:
         return Part(self.context, prepared.stage.name, values or {}, row)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from manager.job import Kind, Resources
-from manager.sweep import evaluation, rejection, training
+from manager.sweep import agents, evaluation, rejection, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
 from manager.sweep.shards import read_shards
@@ -35,7 +35,9 @@ class Schema:
     sections: tuple[Section, ...]
     needs: tuple[Kind, ...] = ()
     starts_from_model: bool = True
+    model_optional: bool = False  # a stage of this kind may do without a model
     makes_model: bool = False
+    makes_trajectories: bool = False
     one_process: bool = False
     gathers: bool = False  # one job for the sweep, which needs all jobs of the stages it names
     library_key: str = ""  # the key whose mapping goes to a library unchanged, and the class that takes it
@@ -65,13 +67,14 @@ def _report(part: Part) -> dict[str, Any]:
 _SEED = Section(("seed",), seed)
 _DATA = Section(("data",), training.data)
 _DEEPSPEED = Section(("deepspeed",), training.deepspeed)
+_PLAYED = ("environments", "episodes", "sampling", "agent")
 _PEFT = Section(("peft",), training.peft)
 
 SCHEMAS: Mapping[Kind, Schema] = {
     Kind.SFT: Schema(
         sections=(
             Section(("model",), partial(model, scratch=True)),
-            _DATA,
+            Section(("data",), training.demonstrations),
             _SEED,
             Section(("batch", "sft"), training.sft),
             _DEEPSPEED,
@@ -103,7 +106,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
     Kind.EVALUATE: Schema(
         sections=(
             Section(("model",), partial(model, scratch=False)),
-            Section(("suite", "sampling", "limit"), evaluation.benchmarks),
+            Section(("suite", "sampling", "limit", "environments", "episodes", "agent"), agents.asked),
             Section(("engine",), evaluation.engine),
             Section(("when",), evaluation.when),
             Section(("prompting",), prompting),
@@ -113,7 +116,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
         needs=(Kind.SFT, Kind.RL),
         one_process=True,
         checkpoints=("checkpoints",),
-        check=evaluation.check,
+        check=agents.check_evaluation,
     ),
     Kind.SAMPLE: Schema(
         sections=(
@@ -125,12 +128,37 @@ SCHEMAS: Mapping[Kind, Schema] = {
             _SEED,
         ),
         needs=(Kind.SFT, Kind.RL),
+        makes_trajectories=True,
+        one_process=True,
+        check=evaluation.check,
+    ),
+    Kind.COLLECT: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=False)),
+            Section((*_PLAYED, "policy", "keep", "model", "needs"), agents.collect),
+            Section(("engine",), evaluation.engine),
+            _SEED,
+        ),
+        needs=(Kind.SFT, Kind.RL),
+        model_optional=True,
+        makes_trajectories=True,
+        one_process=True,
+        check=evaluation.check,
+    ),
+    Kind.PROBE: Schema(
+        sections=(
+            Section(("model",), partial(model, scratch=False)),
+            Section((*_PLAYED, "cap"), agents.probe),
+            Section(("engine",), evaluation.engine),
+            _SEED,
+        ),
+        needs=(Kind.SFT, Kind.RL),
         one_process=True,
         check=evaluation.check,
     ),
     Kind.REPORT: Schema(
         sections=(Section(("study", "settings"), _report),),
-        needs=(Kind.SFT, Kind.RL, Kind.EVALUATE),
+        needs=(Kind.SFT, Kind.RL, Kind.EVALUATE, Kind.PROBE),
         starts_from_model=False,
         one_process=True,
         gathers=True,

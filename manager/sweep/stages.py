@@ -21,6 +21,7 @@ class Stage:
     kind: Kind
     needs: tuple[str, ...]
     node: Node
+    reads: tuple[str, ...] = ()  # stages whose trajectories it learns from
 
 
 def read_stages(root: Node, mistakes: Mistakes) -> list[Stage]:
@@ -60,7 +61,21 @@ def _stage(name: str, node: Node, names: list[str], mistakes: Mistakes) -> Stage
     if kind.value not in kinds:
         mistakes.add(kind.place, (*at, "kind"), f"{shown(kind.value)}: {unknown('kind', kind.value, kinds)}")
         return None
-    return Stage(name, Kind(kind.value), _needs(name, node, names, mistakes), node)
+    return Stage(name, Kind(kind.value), _needs(name, node, names, mistakes), node, _reads(name, node, names, mistakes))
+
+
+def _reads(name: str, node: Node, names: list[str], mistakes: Mistakes) -> tuple[str, ...]:
+    """The stages that `data.trajectories` names."""
+    data = node.value.get("data")
+    listed = data.value.get("trajectories") if data is not None and isinstance(data.value, dict) else None
+    if listed is None or not isinstance(listed.value, dict):
+        return ()
+    for one, child in listed.value.items():
+        if one not in names or one == name:
+            others = [other for other in names if other != name]
+            why = f"{shown(one)}: {unknown('stage', one, others)}"
+            mistakes.add(child.place, ("stages", name, "data", "trajectories", one), why)
+    return tuple(one for one in listed.value if one in names and one != name)
 
 
 def _needs(name: str, node: Node, names: list[str], mistakes: Mistakes) -> tuple[str, ...]:
@@ -99,6 +114,12 @@ def _check_needs(stages: Mapping[str, Stage], mistakes: Mistakes) -> None:
                     at,
                     f"{need} is of kind {other.kind}; a stage of kind {stage.kind} can need {valid}",
                 )
+        for read in stage.reads:
+            other = stages.get(read)
+            if other is not None and not SCHEMAS[other.kind].makes_trajectories:
+                valid = " or ".join(kind for kind, one in SCHEMAS.items() if one.makes_trajectories)
+                why = f"{read} is of kind {other.kind}; trajectories are made by a stage of kind {valid}"
+                mistakes.add(stage.node.at(["data"]).place, ("stages", stage.name, "data", "trajectories", read), why)
         if len(stage.needs) > 1 and not schema.gathers:
             mistakes.add(
                 place,
@@ -109,12 +130,14 @@ def _check_needs(stages: Mapping[str, Stage], mistakes: Mistakes) -> None:
 
 
 def _ordered(stages: Mapping[str, Stage], mistakes: Mistakes) -> list[Stage]:
-    sorter = TopologicalSorter({name: [n for n in stage.needs if n in stages] for name, stage in stages.items()})
+    sorter = TopologicalSorter(
+        {name: [n for n in (*stage.needs, *stage.reads) if n in stages] for name, stage in stages.items()}
+    )
     try:
         order = list(sorter.static_order())
     except CycleError as error:
         circle: list[str] = error.args[1]
-        place = stages[circle[0]].node.at(["needs"]).place
+        place = stages[circle[0]].node.at(["needs"] if stages[circle[0]].needs else ["data"]).place
         mistakes.add(place, ("stages", circle[0], "needs"), f"goes in a circle: {' <- '.join(circle)}")
         return []
     return [stages[name] for name in order]

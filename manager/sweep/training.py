@@ -44,6 +44,27 @@ def data(part: Part) -> dict[str, Any]:
     return {"data": result}
 
 
+def demonstrations(part: Part) -> dict[str, Any]:
+    """`data` of supervised training: like `data`, or `{trajectories: {stage: ratio}, size, seed}`."""
+    value = part.get("data")
+    if not (isinstance(value, dict) and "trajectories" in value):
+        return data(part)
+    part.keys(("data",), ("trajectories", "size", "seed"))
+    given = part.mapping(("data", "trajectories"))
+    ratios = {name: part.number(("data", "trajectories", name), 1.0, least=0.0) for name in given}
+    if not any(ratios.values()):
+        part.wrong(("data", "trajectories"), "needs stages with ratios, such as {collect-a: 19, collect-b: 3}")
+    return {
+        "data": {
+            "name": "trajectories",
+            "domain": "trajectories",
+            "seed": part.whole(("data", "seed"), 42, least=0),
+            "size": part.whole(("data", "size")),
+            "trajectories": [{"stage": name, "ratio": ratio} for name, ratio in ratios.items()],
+        }
+    }
+
+
 def _named(part: Part) -> dict[str, Any]:
     name = part.text(("data", "name")) or ""
     row = _domain(part, name, ("data", "name"))

@@ -1,0 +1,120 @@
+"""The environments that episodes are played in: in this process where a step is quick, else in processes of their own.
+
+An environment that raises, dies or hangs ends its own episode with a failure; the next one there starts anew.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from evaluators.environment import Environment, Observation
+from evaluators.environment_pool import EnvironmentPool, Shown
+from evaluators.environments import facts, make
+
+HANG_SECONDS = 600.0
+
+
+class Here:
+    """An environment of this process."""
+
+    lane: ThreadPoolExecutor | None = None  # the thread that its calls belong to; None: any
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        self._name, self._options = name, dict(options)
+        self._environment = make(name, **self._options)
+        self.instruction = self._environment.instruction()
+
+    def reset(self, task: int, split: str) -> Shown:
+        return self._shown(lambda environment: Observation(environment.reset(task, split), environment.done, True))
+
+    def step(self, action: str | None) -> Shown:
+        return self._shown(lambda environment: environment.step(action))
+
+    def augment(self, state: str, epsilon: float, seed: int) -> str:
+        return self._environment.augment(state, epsilon, random.Random(seed))
+
+    def oracle(self) -> list[str] | None:
+        return self._environment.oracle()
+
+    def task_count(self, split: str) -> int | None:
+        return self._environment.task_count(split)
+
+    def _shown(self, call: Any) -> Shown:
+        environment: Environment = self._environment
+        try:
+            seen = call(environment)
+        except Exception as error:  # noqa: BLE001  (an episode's failure, kept with its cause)
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            self._environment = make(self._name, **self._options)  # its world may be half changed
+            why = f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"[:2000]
+            return Shown("", True, False, None, False, environment.steps, environment.invalid, why)
+        return Shown(
+            seen.text, seen.done, seen.valid, environment.score, environment.success, environment.steps,
+            environment.invalid,
+        )  # fmt: skip
+
+
+class There:
+    """An environment of a process of its own or shared with a few others, whose calls take turns in one lane."""
+
+    def __init__(self, pool: EnvironmentPool, index: int, lane: ThreadPoolExecutor) -> None:
+        self._pool, self._index, self.lane = pool, index, lane
+        self.instruction = pool.facts.instruction
+
+    def reset(self, task: int, split: str) -> Shown:
+        return self._pool.reset({self._index: (task, split)})[self._index]
+
+    def step(self, action: str | None) -> Shown:
+        return self._pool.step({self._index: action})[self._index]
+
+    def augment(self, state: str, epsilon: float, seed: int) -> str:
+        return self._pool.augment({self._index: (state, epsilon, seed)})[self._index]
+
+    def oracle(self) -> list[str] | None:
+        return self._pool.oracle([self._index])[self._index]
+
+    def task_count(self, split: str) -> int | None:
+        return self._pool.facts.tasks[split]
+
+
+class Worlds:
+    """`count` environments of one kind. `close` ends their processes."""
+
+    def __init__(self, name: str, options: Mapping[str, Any], count: int) -> None:
+        self._pools: list[EnvironmentPool] = []
+        self._lanes: list[ThreadPoolExecutor] = []
+        self.all: list[Here | There] = []
+        if facts(name).quick:
+            self.all = [Here(name, options) for _ in range(count)]
+            return
+        processes = max(1, min(count, len(os.sched_getaffinity(0))))
+        try:
+            for place in range(processes):
+                self._open(name, options, len(range(place, count, processes)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, name: str, options: Mapping[str, Any], count: int) -> None:
+        """One process and the one thread that speaks with it (the process ends with the thread that started it)."""
+        lane = ThreadPoolExecutor(1, thread_name_prefix=f"environment-{name}")
+        self._lanes.append(lane)
+
+        def start() -> EnvironmentPool:
+            return EnvironmentPool(name, options, count=count, processes=1, wall_s=HANG_SECONDS)
+
+        pool = lane.submit(start).result()
+        self._pools.append(pool)
+        self.all += [There(pool, index, lane) for index in range(count)]
+
+    def close(self) -> None:
+        for lane in self._lanes:
+            lane.shutdown(cancel_futures=True)
+        for pool in self._pools:
+            pool.close()
+        self._pools, self._lanes = [], []
