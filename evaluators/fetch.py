@@ -69,10 +69,14 @@ def fetch(
     benchmarks: Sequence[str],
     target: Path,
     *,
+    more: Iterable[tuple[str, DataSource, str]] = (),
     hub: Hub | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> FetchReport:
-    """Bring what `benchmarks` need into `target`; what is there already with its checksum is kept."""
+    """Bring what `benchmarks` need into `target`; what is there already with its checksum is kept.
+
+    `more`: data sets for training, each with its name, where it is, and the split.
+    """
     source_of_rows = hub or HuggingFaceHub()
     target.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(target)
@@ -84,6 +88,8 @@ def fetch(
         extra_files: Callable[[], dict[str, str]] = getattr(benchmark, "extra_files", dict)
         for path, url in extra_files().items():
             _fetch_file(path, url, target, manifest, report, tell)
+    for name, source, split in more:
+        _fetch_split(name, source, split, target, source_of_rows, manifest, report, tell)
     write_text(target / CHECKSUMS, _checksums(manifest), durable=True)
     return report
 
@@ -137,7 +143,8 @@ def _fetch_split(
     try:
         commit = hub.commit(source.hub, source.revision)
         known = manifest.get(path)
-        if known and known.revision == commit and _holds(target / path, known.sha256):
+        same = known is not None and (known.hub, known.config, known.revision) == (source.hub, source.config, commit)
+        if known and same and _holds(target / path, known.sha256):
             report.kept.append(path)
             return
         count = _write_rows(target / path, hub.rows(source, hub_split, commit))

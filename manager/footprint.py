@@ -157,12 +157,15 @@ def memory(
         name = str(origin.get("name") or origin.get("hub") or origin.get("path"))
         split = split_rl if job.kind is Kind.RL else split_sft
         try:
-            parts = split(job.config["batch"], job.resources.world_size, job.resources.micro_batch)
+            parts = split(job.config["batch"], job.resources.training_processes, job.resources.micro_batch)
         except BatchError as error:
             key = (entry.stage, name, str(error), None)
         else:
             estimate = fit.estimate(facts, _training(job, facts, parts.per_device), gpu_gb) if facts else None
-            key = (entry.stage, name, in_words(job.config["batch"], parts), estimate)
+            words = in_words(job.config["batch"], parts)
+            if job.resources.server_gpus:
+                words += f"; {job.resources.server_gpus} more GPUs generate, with a vLLM server"
+            key = (entry.stage, name, words, estimate)
         rows[key] = rows.get(key, 0) + 1
     return [Memory(stage, model, number, batch, fits) for (stage, model, batch, fits), number in rows.items()]
 
@@ -176,7 +179,7 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", 1024)
     prompt = (config.get("data") or {}).get("max_prompt_tokens", PROMPT_TOKENS) if job.kind is Kind.RL else 0
     return Training(
-        world_size=job.resources.world_size,
+        world_size=job.resources.training_processes,
         zero_stage=stage,
         offload=offload,
         micro_batch=micro_batch,

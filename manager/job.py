@@ -58,6 +58,8 @@ class Resources:
     slurm: Mapping[str, Any] = field(default_factory=dict)  # passed to submitit unchanged
     starts_with: int | None = None  # the step of needs[0] whose saved weights suffice to start; None: its result
 
+    server_gpus: int = 0  # the last of them run the server that generates, and do not train
+
     @property
     def tasks(self) -> int:
         """The number of processes on each node."""
@@ -66,6 +68,10 @@ class Resources:
     @property
     def world_size(self) -> int:
         return self.nodes * self.tasks
+
+    @property
+    def training_processes(self) -> int:
+        return self.world_size - self.server_gpus
 
 
 def canonical_json(value: Any) -> str:

@@ -20,6 +20,9 @@ ENTRIES: Mapping[str, str] = {
     "report": "experiments.report",
 }
 
+# What says the command line of a kind's generation server (manager/server_rank.py runs it).
+SERVERS: Mapping[str, str] = {"rl": "trainers.server", "sft": "trainers.server"}
+
 # Kinds whose processes form one torch.distributed group; of the others only rank 0 works.
 DISTRIBUTED = frozenset({"sft", "rl"})
 

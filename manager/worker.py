@@ -30,6 +30,7 @@ from manager.kinds import DISTRIBUTED, load_entry
 from manager.place import Place, by_hand, here
 from manager.remedy import changed
 from manager.run import Failed, Run, Stopped
+from manager.server_rank import ServerEnded, serve, training_place
 from manager.store import Attempt, RunDirectory
 
 # The other ranks start within a scheduler's step; rank 0's claim reaches them over the file system.
@@ -63,6 +64,10 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     if isinstance(attempt_dir, Refused):
         print(f"nothing to do: {attempt_dir.why}", flush=True)
         return f"refused: {attempt_dir.why}"
+    training = training_place(job, place)
+    if training is None:
+        return _serve(Run(directory, job, attempt_dir, rank=place.rank, local_rank=place.local_rank), place)
+    place = training
     run = Run(
         directory=directory,
         job=job,
@@ -80,6 +85,16 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     if end["outcome"] != "done":
         raise JobEnded(f"{end['outcome']}: {end.get('message', '')}")
     return "done"
+
+
+def _serve(run: Run, place: Place) -> str:
+    """A task that generates and does not train. Signals are the training's to answer: it needs the server to save."""
+    os.environ.update(job_environment(run.job, os.environ))
+    _catch_signals(run)
+    try:
+        return serve(run, place)
+    except ServerEnded as error:
+        raise JobEnded(f"failed: {error}") from error
 
 
 # Joining: rank 0 claims, the others find its attempt.

@@ -53,6 +53,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.stopping = False
         self.last: dict[str, float] = {}
         self._without_signal = 0
+        self._utilisation_unknown = False
         self._exports: tuple[int, ...] = ()
         self._step_started = 0.0
         self._tokens_before = 0.0
@@ -120,7 +121,21 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
 
             found["gpu/memory_peak_gb"] = torch.cuda.max_memory_allocated(device) / 1e9
             torch.cuda.reset_peak_memory_stats(device)
+            found |= self._utilisation(device)
         return found
+
+    def _utilisation(self, device: Any) -> dict[str, float]:
+        """The share of the last moments in which this GPU was busy, by NVIDIA's library, where it can be asked."""
+        import torch
+
+        if self._utilisation_unknown:
+            return {}
+        try:
+            return {"gpu/utilisation": torch.cuda.utilization(device) / 100}
+        except (ModuleNotFoundError, RuntimeError) as error:  # no pynvml, or a driver that does not tell
+            self._utilisation_unknown = True
+            self.run.event("gpu_utilisation_unknown", f"{type(error).__name__}: {error}")
+            return {}
 
     def _stop_if_undefined(self, step: int, values: dict[str, float]) -> None:
         """The values are the same on every rank, so all of them raise."""

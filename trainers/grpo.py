@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import adapters, batch, data, distributed, libraries, prepare, rewards, scoring, settings, universal
+from trainers import (
+    adapters,
+    batch,
+    data,
+    distributed,
+    libraries,
+    prepare,
+    rewards,
+    scoring,
+    server,
+    settings,
+    universal,
+)
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -26,6 +38,7 @@ def main(run: Run) -> dict[str, Any]:
         rewards.resolve(config.get("reward"))
     except ValueError as error:
         raise Failed(str(error), cause="config") from error
+    arguments |= server.address(run)
     distributed.start(zero, run.world_size)
     libraries.prepare(use_vllm=bool(arguments.get("use_vllm")))
     from trainers.callbacks import RunCallback

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
@@ -53,6 +54,12 @@ class Timed(RunTrainer):
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]
 
+    def time_weight_sync(self) -> None:
+        """Count what vLLM waits for new weights (a part of `generation`), where completions come from vLLM."""
+        engine = getattr(self, "vllm_generation", None)
+        if engine is not None:
+            engine.sync_weights = partial(self._timed, "weight_sync", engine.sync_weights)
+
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("reward", super()._calculate_rewards, *args, **kwargs)  # type: ignore[misc]
 
@@ -61,6 +68,7 @@ class Grpo(Timed, GRPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.times = Times()
         super().__init__(*args, **kwargs)
+        self.time_weight_sync()
 
     def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         """One sampled answer for each of these prompts."""
@@ -72,6 +80,7 @@ class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.times = Times()
         super().__init__(*args, **kwargs)
+        self.time_weight_sync()
 
     def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         """One sampled answer for each of these prompts."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluators import benchmarks
+from evaluators.benchmark import DataSource
+from evaluators.data import require
 from manager.atomic import read_json, write_json
 from manager.errors import UserError
 from manager.job import canonical_json
@@ -64,9 +66,22 @@ def _fingerprint(source: Mapping[str, Any], folder: Path | None) -> str:
         benchmark = benchmarks.get(source["benchmark"])
         if benchmark.source.hub is None and benchmark.source.folder is None:
             return f"{benchmark.name} {benchmark.version}"  # computed, not read
+        if own := getattr(benchmark, "data_sources", None):  # of many tasks, of which some may be on this disk
+            present = [place for place, one in own() if one == split and _on_disk(place, split, folder)]
+            parts = [fingerprint(place, split, folder) for place in present]
+            return f"{benchmark.name} {benchmark.version} {' '.join(parts)}"
         place = getattr(benchmark, "train_source", benchmark.source)
         return f"{benchmark.name} {benchmark.version} {fingerprint(place, split, folder)}"
-    return fingerprint(sources.place_of(source), split, folder)
+    with sources.fetch_told(source, folder):
+        return fingerprint(sources.place_of(source), split, folder)
+
+
+def _on_disk(place: DataSource, split: str, folder: Path | None) -> bool:
+    try:
+        require(place, split, folder)
+    except UserError:
+        return False
+    return True
 
 
 def request_key(data: Mapping[str, Any], folder: Path | None, limit: PromptLimit | None) -> str:

@@ -3,13 +3,15 @@
 One reader for each data set: which benchmark's prompt and scorer fit, and where question and answer are. A
 reader gives None for a row that has no answer or none that we can judge; the preparation counts these.
 Licences: Eurus-2-RL-Data MIT, DeepCoder-Preview-Dataset MIT, DeepScaleR-Preview-Dataset MIT,
-hendrycks_math MIT, Multi-subject-RLVR Apache-2.0, medical-o1-verifiable-problem and FinQA: see their cards.
+hendrycks_math MIT, KodCode CC-BY-NC-4.0, Multi-subject-RLVR Apache-2.0, medical-o1-verifiable-problem and
+FinQA: see their cards.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from evaluators import benchmarks
 from evaluators.benchmark import DataSource, Item
 from evaluators.data import load_rows
 from evaluators.scoring import answers
+from manager.errors import UserError
 from manager.run import Failed
-from trainers import subjects
+from trainers import kodcode, subjects
 
 Row = Mapping[str, Any]
 
@@ -88,6 +91,11 @@ def _deepcoder(row: Row, identifier: str) -> Entry | None:
     return _program(row["problem"], _io_tests(row["tests"]), identifier)
 
 
+def _kodcode(row: Row, identifier: str) -> Entry | None:
+    found = kodcode.item(row, identifier)
+    return Entry("mbpp", found) if found else None
+
+
 def _problem_answer(row: Row, identifier: str) -> Entry | None:
     return _math(row["problem"], row["answer"], identifier, row.get("solution") or "")
 
@@ -115,6 +123,9 @@ READERS: dict[str, Reader] = {
     "PRIME-RL/Eurus-2-RL-Data": Reader(_eurus, "eurus2"),
     "agentica-org/DeepCoder-Preview-Dataset": Reader(_deepcoder, "deepcoder"),
     "agentica-org/DeepScaleR-Preview-Dataset": Reader(_problem_answer, "deepscaler"),
+    "KodCode/KodCode-V1": Reader(_kodcode, "kodcode"),
+    "KodCode/KodCode-V1-SFT-R1": Reader(_kodcode, "kodcode_sft_r1"),
+    "KodCode/KodCode-Light-RL-10K": Reader(_kodcode, "kodcode_light_rl"),
     "EleutherAI/hendrycks_math": Reader(_hendrycks, "math"),
     "deepmind/code_contests": Reader(_deepcoder, "code_contests"),
     "virtuoussy/Multi-subject-RLVR": Reader(_multi_subject, "multi_subject_rlvr"),
@@ -155,6 +166,18 @@ def place_of(source: Row) -> DataSource:
     )
 
 
+@contextmanager
+def fetch_told(source: Row, folder: Path | None) -> Iterator[None]:
+    """Where a public set is not on this disk, tell the command that brings it: no benchmark does."""
+    try:
+        yield
+    except UserError as error:
+        told = str(error).partition("; run ")[0]
+        name, to = source.get("domain") or "DOMAIN", folder or "DIR"
+        hint = f"run `manager data fetch --domain {name} --to {to}` where there is a network"
+        raise UserError(f"{told}; {hint}") from error
+
+
 def entries(source: Row, folder: Path | None) -> Iterator[Entry | None]:
     """What a source of `config.data` holds, in its own order; None for a row without an answer to judge."""
     split = source.get("split", "train")
@@ -165,6 +188,8 @@ def entries(source: Row, folder: Path | None) -> Iterator[Entry | None]:
         return
     place = place_of(source)
     filters = source.get("filters") or {}
-    for index, row in enumerate(load_rows(place, split, folder)):
+    with fetch_told(source, folder):
+        rows = load_rows(place, split, folder)
+    for index, row in enumerate(rows):
         if keeps(row, filters):
             yield READERS[source["hub"]].read(row, f"{place.folder}/{split}/{index}")

@@ -44,6 +44,11 @@ class Mbpp(CodeBenchmark):
         return Item(str(row["task_id"]), fields, row["code"])
 
     def question(self, item: Item) -> str:
+        if declared := item.fields.get("declarations"):  # training items with tests that are not shown
+            return (
+                f"{item.fields['text'].strip()}\n\nWrite the solution in Python, in one fenced code block. "
+                f"It has to define:\n\n{fenced(declared)}"
+            )
         tests = "\n".join(item.fields["tests"])
         return (
             f"{item.fields['text'].strip()}\n\nWrite the solution in Python, in one fenced code block. "

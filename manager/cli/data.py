@@ -23,12 +23,27 @@ DataDir = Annotated[
 @app.command()
 def fetch(
     to: DataDir,
-    suite: Annotated[str, typer.Option(help="A suite, or benchmarks separated by commas.")] = "all16",
+    suite: Annotated[
+        str | None, typer.Option(help="A suite, or benchmarks separated by commas; all16 if left out.")
+    ] = None,
+    domain: Annotated[
+        list[str] | None, typer.Option(help="A domain of the catalogue: what a training on it reads. Repeatable.")
+    ] = None,
 ) -> None:
-    """Fetch what the benchmarks of a suite need from the hub, with checksums. Run it on a login node."""
+    """Fetch what the benchmarks of a suite, or trainings on a domain, need from the hub, with checksums.
+
+    A domain brings its own data sets and the benchmarks that repeated questions are taken out by, and nothing else
+    unless --suite says so. Run it on a login node.
+    """
     from evaluators.fetch import fetch as bring
 
-    report = bring(benchmarks_of(suite), to, tell=print)
+    names = list(benchmarks_of(suite or "all16")) if suite or not domain else []
+    sources = []
+    for one in domain or ():
+        needed, found = training_sources(one)
+        names += [name for name in needed if name not in names]
+        sources += found
+    report = bring(names, to, more=sources, tell=print)
     for name in report.by_hand:
         print(f"{name}: on no hub; docs/benchmarks.md says where it comes from")
     if report.failed:
@@ -78,6 +93,17 @@ def prepare(
     for source, reasons in made.left_out.items():
         told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         print(f"  {source}: left out {told or 'nothing'}")
+
+
+def training_sources(domain: str) -> tuple[list[str], list[tuple[str, Any, str]]]:
+    """What a training on the domain reads: benchmarks, and (name, place, split) of each public data set."""
+    from trainers.sources import place_of
+
+    data = training_data(domain)
+    names = list(data.get("decontaminate") or ())
+    names += [source["benchmark"] for source in data["sources"] if "benchmark" in source]
+    public = [source for source in data["sources"] if "hub" in source]
+    return names, [(source["hub"], place_of(source), source.get("split", "train")) for source in public]
 
 
 def training_data(domain: str) -> dict[str, Any]:

@@ -103,8 +103,17 @@ RESOURCE_KEYS = (
     "memory_gb",
     "time_min",
     "micro_batch",
+    "server_gpus",
     "slurm",
 )
+
+
+def server_misfit(found: Resources, *, one_process: bool) -> str:
+    if one_process:
+        return "only a training has a server that generates; leave it out"
+    if found.server_gpus > found.tasks:
+        return f"{found.server_gpus} GPUs for one server, and a node has {found.tasks}; a server stays on one node"
+    return f"all {found.world_size} would generate and none would train; ask for more GPUs or nodes"
 
 
 def resources(part: Part, *, one_process: bool) -> Resources:
@@ -120,7 +129,10 @@ def resources(part: Part, *, one_process: bool) -> Resources:
         time_min=part.whole((at, "time_min")),
         micro_batch=part.whole((at, "micro_batch")),
         slurm=part.passed((at, "slurm")),
+        server_gpus=part.whole((at, "server_gpus"), 0, least=0) or 0,
     )
+    if found.server_gpus and (one_process or found.server_gpus > found.tasks or found.training_processes < 1):
+        part.wrong((at, "server_gpus"), server_misfit(found, one_process=one_process))
     if one_process and (found.nodes > 1 or found.tasks > 1):
         key = "nodes" if found.nodes > 1 else "tasks_per_node"
         part.wrong((at, key), "this kind runs as one process on one node; give it more GPUs with gpus_per_node")

@@ -300,19 +300,23 @@ def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tu
             f"are exported between them only: {config['export_steps']} is no multiple of {cycle}",
         )
     words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
-    if config["generation"]["mode"] != "server":  # else some of the processes generate, the trainer knows how many
+    if resources.server_gpus and config["generation"]["mode"] != "server":
+        tell(("resources", "server_gpus"), f"generation is {config['generation']['mode']}; write generation: server")
+    if config["generation"]["mode"] != "server" or resources.server_gpus:  # else nobody knows what all of them do
         _check_split(words, count, resources, tell)
 
 
 def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     """The batch of one optimiser step has to divide over processes and forward passes."""
-    world = resources.world_size
+    world = resources.training_processes
     if count % world:
         fits = [size for size in range(1, count + 1) if count % size == 0]
         near = ", ".join(map(str, sorted(sorted(fits, key=lambda size: abs(size - world))[:4])))
         shape = (
             f"{resources.nodes} nodes x {resources.tasks}" if resources.nodes > 1 else f"{resources.tasks} on one node"
         )
+        if resources.server_gpus:
+            shape += f", less {resources.server_gpus} of the server"
         tell(
             ("resources",),
             f"{words} an optimiser step do not divide over {world} processes ({shape}); "

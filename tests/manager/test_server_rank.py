@@ -1,0 +1,108 @@
+"""A server that generates in the job of a training: which tasks, which command, what the grammar refuses."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from manager.cluster.local import LocalBackend
+from manager.foreground import ForegroundSweep
+from manager.job import Job, Kind, Resources, State, Sweep, SweepJob
+from manager.place import Place
+from manager.run import Run
+from manager.server_rank import training_place
+from manager.store import Store
+from tests.manager.sweep_catalog import expanded, mistakes
+from trainers import server
+
+SERVED = {"generation": {"mode": "server"}, "model": {"path": "/model", "digest": "x"}}
+
+
+def job(resources: Resources, kind: Kind = Kind.RL, **generation: object) -> Job:
+    return Job(kind, {**SERVED, "generation": {"mode": "server", **generation}}, resources=resources)
+
+
+@pytest.mark.parametrize(
+    ("resources", "trains"),
+    [
+        (Resources(nodes=3, tasks_per_node=2, server_gpus=2), [2, 2, 2, 2, None, None]),
+        (Resources(nodes=1, tasks_per_node=4, server_gpus=1), [3, 3, 3, None]),
+        (Resources(nodes=2, tasks_per_node=2, server_gpus=1), [2, 2, 1, None]),
+        (Resources(nodes=1, tasks_per_node=2), [2, 2]),
+    ],
+)
+def test_the_last_tasks_serve_and_the_group_is_of_those_that_train(
+    resources: Resources, trains: list[int | None]
+) -> None:
+    count = resources.world_size
+    places = [
+        training_place(job(resources), Place("x", rank=rank, world_size=count, local_world_size=resources.tasks))
+        for rank in range(count)
+    ]
+    assert [place.local_world_size if place else None for place in places] == trains
+    assert {place.world_size for place in places if place} == {resources.training_processes}
+
+
+def test_the_command_of_the_server(tmp_path: Path) -> None:
+    asked = job(Resources(nodes=2, gpus_per_node=8, server_gpus=8), vllm_tensor_parallel_size=2,
+                vllm_max_model_length=9216)  # fmt: skip
+    directory = Store.open(tmp_path, create=True).add_job(asked)
+    run = Run(directory, asked, tmp_path)
+    assert server.command(run, 8123) == [
+        "vllm", "serve", "/model", "--host", "0.0.0.0", "--port", "8123",
+        "--tensor-parallel-size", "2", "--data-parallel-size", "4", "--max-model-len", "9216",
+        "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs",
+        "--max-logprobs", "-1",
+    ]  # fmt: skip
+    without = replace(run, job=job(Resources(gpus_per_node=8)))
+    assert server.address(without) == {}  # a server that somebody else runs is the user's to name
+
+
+STAGE = """
+stages:
+  train:
+    kind: rl
+    model: qwen2.5-1.5b-instruct
+    data: math
+    batch: {prompts: 48, samples: 4}
+    generation: %s
+    resources: {nodes: %d, gpus_per_node: 8, server_gpus: %d}
+"""
+
+
+def test_the_grammar(tmp_path: Path) -> None:
+    (entry,) = expanded(tmp_path, STAGE % ("server", 3, 8)).jobs
+    assert entry.job.resources.training_processes == 16
+    (other,) = expanded(tmp_path, STAGE % ("server", 2, 4)).jobs
+    assert other.job.id == entry.job.id  # where completions come from is no part of the identity
+    told = [
+        ("server", 1, 9, "9 GPUs for one server, and a node has 8"),
+        ("server", 1, 8, "all 8 would generate and none would train"),
+        ("colocate", 2, 8, "generation is colocate; write generation: server"),
+        ("server", 2, 5, "do not divide over 11 processes (2 nodes x 8, less 5 of the server)"),
+    ]
+    for mode, nodes, gpus, message in told:
+        assert message in "".join(mistakes(tmp_path, STAGE % (mode, nodes, gpus))), message
+
+
+def test_on_this_machine_a_server_that_cannot_start_fails_the_attempt_with_its_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MANAGER_KINDS", "rl=tests.manager.served_kind")
+    monkeypatch.setenv("MANAGER_VLLM_SERVER", "python -m tests.manager.fake_server --fail-at-start")
+    store = Store.open(tmp_path, create=True)
+    one = Job(Kind.RL, {**SERVED, "toy": {}}, resources=Resources(tasks_per_node=2, server_gpus=1))
+    sweep = Sweep("served", None, (SweepJob("train", {}, one),))
+    store.add_job(one)
+    began = time.time()
+    ended = ForegroundSweep(store, sweep, LocalBackend(store, 2, 0), lambda known: None).run()
+    assert ended.states[one.id] is State.FAILED  # after tries that got no further
+    last = store.run(one.id).last_attempt()
+    assert last is not None
+    assert last.end is not None
+    assert last.record["started"] >= began
+    assert last.end["cause"] == "generation_server"
+    assert "no such model" in last.end["message"]

@@ -1,0 +1,58 @@
+"""The vLLM server of a training: its command line, and how the trainer finds it. Light; starts nothing.
+
+The tasks that run it are manager/server_rank.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from manager.atomic import read_json
+from manager.run import Failed, Run, Stopped
+
+PROGRAM_VARIABLE = "MANAGER_VLLM_SERVER"  # another program in its place: vLLM of another environment, a stand-in
+WAIT_S = 1900.0  # a little longer than the server may take to start
+POLL_S = 0.5
+
+
+def command(run: Run, port: int) -> list[str]:
+    """The argv of the server for this job, as TRL's client needs it."""
+    path, revision = run.model_path()
+    program = shlex.split(os.environ.get(PROGRAM_VARIABLE) or "vllm serve")
+    generation = run.config.get("generation") or {}
+    settings = {key.removeprefix("vllm_"): value for key, value in generation.items()}
+    argv = [*program, path, "--host", "0.0.0.0", "--port", str(port)]
+    if revision:
+        argv += ["--revision", revision]
+    tensor = int(settings.get("tensor_parallel_size") or 1)
+    replicas = max(1, run.job.resources.server_gpus // tensor)
+    argv += ["--tensor-parallel-size", str(tensor), "--data-parallel-size", str(replicas)]
+    options = {"gpu_memory_utilization": "--gpu-memory-utilization", "max_model_length": "--max-model-len"}
+    for key, option in options.items():
+        if settings.get(key) is not None:
+            argv += [option, str(settings[key])]
+    argv += ["--weight-transfer-config", json.dumps({"backend": "nccl"})]
+    return [*argv, "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
+
+
+def address(run: Run) -> dict[str, Any]:
+    """TRL's arguments for the server of this job, once it answers; nothing where the job has none."""
+    generation: Mapping[str, Any] = run.config.get("generation") or {}
+    if generation.get("mode") != "server" or not run.job.resources.server_gpus:
+        return {}
+    deadline = time.monotonic() + WAIT_S
+    while (told := read_json(run.attempt_dir / "server.json")) is None:
+        if run.stop_requested:
+            raise Stopped(f"{run.stop_reason} before the generation server answered")
+        if any(run.attempt_dir.glob("rank-*.failed.json")) or time.monotonic() > deadline:
+            raise Failed(
+                f"the generation server did not start; see {run.attempt_dir / 'server.log'}",
+                cause="generation_server", retryable=True,
+            )  # fmt: skip
+        time.sleep(POLL_S)
+    return {"vllm_server_base_url": told["url"], "vllm_group_port": told["group_port"]}
