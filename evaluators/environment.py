@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from evaluators.scoring.answers import without_thinking
 from manager.errors import UserError
 
 SPLITS = ("train", "test")
@@ -133,9 +134,8 @@ _ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL | re.IGNORECASE)
 
 
 def read_action(completion: str) -> str | None:
-    """The last `<action>…</action>` outside the thinking, or None."""
-    answered = re.split(r"</think>", completion, flags=re.IGNORECASE)[-1]
-    actions = _ACTION.findall(answered)
+    """The last `<action>…</action>` outside the thinking, or None. What follows an unclosed `<think>` is thinking."""
+    actions = _ACTION.findall(without_thinking(completion))
     return actions[-1].strip() if actions and actions[-1].strip() else None
 
 

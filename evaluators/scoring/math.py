@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 
 from evaluators.benchmark import Outcome, Score
 from evaluators.scoring import answers
+from evaluators.scoring.forms import one_form, states
 from evaluators.scoring.isolation import IsolatedCalls, IsolatedFailure, Limits
 from evaluators.scoring.numbers import Plain, last_number, read_number, same_number, tidy, unwrap
 
@@ -54,8 +55,10 @@ def same_answer(gold: str, answer: str) -> tuple[bool, str]:
     if gold_number is not None and answer_number is not None:
         return same_number(gold_number, answer_number), "numbers"
     if words := _words(gold_tidy):
-        return words == _words(answer_tidy) or _same_letter(gold_tidy, answer_tidy), "words"
-    return _symbolic(gold_tidy, answer_tidy, gold_number)
+        said = _words(answer_tidy)
+        same = words == said or states(words, answer_tidy) or _same_letter(gold_tidy, answer_tidy)
+        return same, "words"
+    return _symbolic(*one_form(gold_tidy, answer_tidy), gold_number)
 
 
 def _symbolic(gold: str, answer: str, gold_number: Plain | None) -> tuple[bool, str]:

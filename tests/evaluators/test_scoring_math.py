@@ -303,3 +303,55 @@ def test_boxed_content_is_balanced(inner: str) -> None:
     for content in answers.boxed(rf"x \boxed{{{inner}}} y"):
         unescaped = content.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
         assert unescaped.count("{") >= unescaped.count("}")
+
+
+# Forms in which people write the same vector or word, and what looks like them.
+SAME_FORM = [
+    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "(1,-2,3)"),
+    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "\\begin{bmatrix}1\\\\-2\\\\3\\end{bmatrix}"),
+    ("\\begin{pmatrix} 1/5 \\\\ -18/5 \\end{pmatrix}", "\\left(\\frac15,-\\frac{18}{5}\\right)"),
+    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "\\langle 1,-2,3\\rangle"),
+    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "(1,-2,3)^T"),
+    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "[1,-2,3]"),
+    ("(1,-2,3)", "\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}"),
+    ("(3,\\frac\\pi2)", "\\begin{pmatrix}3\\\\ \\pi/2\\end{pmatrix}"),
+    ("\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "\\begin{bmatrix}1&2\\\\3&4\\end{bmatrix}"),
+    ("\\text{even}", "even function"),
+    ("\\text{even}", "The function is even"),
+    ("\\text{even}", "f is an even function"),
+    ("\\text{even}", "\\text{even function}"),
+    ("\\text{neither}", "neither even nor odd"),
+    ("\\text{Evelyn}", "Evelyn has the greatest average speed"),
+    ("\\text{ellipse}", "an ellipse"),
+    ("\\text{ellipse}", "It is an ellipse."),
+    ("\\text{circle}", "a circle, not an ellipse"),
+    ("\\text{Monday}", "Monday"),
+    ("\\text{Monday}", "on Monday"),
+    ("\\text{two lines}", "two lines"),
+]
+OTHER = [
+    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "(1, -2, 4)"),
+    ("\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "(1,2,3,4)"),
+    ("\\begin{pmatrix} 1 \\\\ 2\\end{pmatrix}", "\\begin{pmatrix} 1 & 2\\end{pmatrix}"),
+    ("\\text{odd}", "even"),
+    ("\\text{even}", "neither even nor odd"),
+    ("\\text{even}", "not even"),
+    ("\\text{even}", "odd, not even"),
+    ("\\text{Evelyn}", "Carla"),
+    ("\\text{ellipse}", "a circle, not an ellipse"),
+    ("\\text{two lines}", "lines"),
+    ("\\text{parabola}", "hyperbola"),
+    ("\\text{Navin}", "Navin and Evelyn"),
+    ("\\text{east}", "northeast"),
+    ("6-5i", "\\begin{pmatrix}6\\\\-5\\end{pmatrix}"),
+]
+
+
+@pytest.mark.parametrize(("gold", "answer"), SAME_FORM)
+def test_another_form_of_the_same_vector_or_word_is_right(gold: str, answer: str) -> None:
+    assert score_math(f"So the answer is $\\boxed{{{answer}}}$.", gold).outcome is Outcome.RIGHT
+
+
+@pytest.mark.parametrize(("gold", "answer"), OTHER)
+def test_what_looks_like_the_vector_or_word_is_wrong(gold: str, answer: str) -> None:
+    assert score_math(f"So the answer is $\\boxed{{{answer}}}$.", gold).outcome is Outcome.WRONG

@@ -145,6 +145,9 @@ def test_unknown_name_and_broken_levels_are_told(tmp_path: Path) -> None:
         ("up", None),
         ("<think>hm <action></action>", None),
         ("", None),
+        ("<think>I could <action>up</action> now", None),
+        ("<think>a</think><action>left</action><think>or <action>up</action>", "left"),
+        ("<THINK>x</Think> <action>down</action>", "down"),
     ],
 )
 def test_action_is_read_from_a_completion(completion: str, action: str | None) -> None:

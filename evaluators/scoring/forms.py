@@ -1,0 +1,81 @@
+r"""Forms in which people write the same answer: a column vector as a tuple, a word within a sentence. Pure text."""
+
+from __future__ import annotations
+
+import re
+
+from evaluators.scoring.numbers import unwrap
+
+_COLUMN = re.compile(
+    r"\\begin\{(?P<name>[pbvBV]?matrix)\}(?P<rows>[^&]*?\\\\[^&]*?)\\end\{(?P=name)\}"
+    r"|\\(?:left)?\(?\\begin\{array\}\{c\}(?P<array>[^&]*?\\\\[^&]*?)\\end\{array\}(?:\\right\))?",
+    re.DOTALL,
+)
+_TRANSPOSED = re.compile(r"\^\{?\s*(?:T|\\top|\\intercal|\\mathsf\{T\}|\\text\{T\})\s*\}?$")
+_OPENINGS = ("\\left(", "\\left[", "\\left\\langle", "\\langle", "(", "[", "<")
+_CLOSINGS = ("\\right)", "\\right]", "\\right\\rangle", "\\rangle", ")", "]", ">")
+
+# Words that join or deny: an answer with one of them says more than one thing.
+_TURNS = re.compile(r"\b(?:and|or|nor|not|neither|never|no|but|either|except|cannot)\b|n't\b", re.IGNORECASE)
+_ASIDE = re.compile(r",?\s+(?:not|rather than|instead of|and not)\s+(?:an?\s+|the\s+)?\w+\.?$", re.IGNORECASE)
+_LEADS = frozenset(["is", "are", "was", "were", "be", "on", "in", "at", "to", "a", "an", "the", "its", "called", "by"])
+_BARE = frozenset(("yes", "no", "true", "false"))
+_MOST_WORDS = 12
+
+
+def one_form(gold: str, answer: str) -> tuple[str, str]:
+    """The two as they are, or both as tuples where just one of them is a column vector."""
+    column, other = _entries(gold), _entries(answer)
+    if column is not None and other is None and (listed := _tuple(answer)) is not None:
+        return f"({', '.join(column)})", listed
+    if other is not None and column is None and unwrap(gold).strip().startswith(("(", "\\left(", "\\langle")):
+        return (_tuple(gold) or gold), f"({', '.join(other)})"
+    return gold, answer
+
+
+def _entries(text: str) -> list[str] | None:
+    """The entries of a matrix of one column; None for anything else."""
+    match = _COLUMN.fullmatch(unwrap(text).strip())
+    if match is None:
+        return None
+    rows = [row.strip() for row in re.split(r"\\\\(?:\[[^\]]*\])?", match["rows"] or match["array"] or "")]
+    return [row for row in rows if row]
+
+
+def _tuple(text: str) -> str | None:
+    """A list of coordinates in the parentheses of a point, also where it is written transposed or in angles."""
+    plain = _TRANSPOSED.sub("", unwrap(text).strip()).strip()
+    for opening in _OPENINGS:
+        for closing in _CLOSINGS:
+            if plain.startswith(opening) and plain.endswith(closing):
+                inside = plain[len(opening) : -len(closing)].strip()
+                return f"({inside})" if "," in inside else None
+    return None
+
+
+def states(words: str, answer: str) -> bool:
+    """Whether a sentence answers with these words: `The function is even.` says `even`, `not even` does not.
+
+    At its beginning, or after a verb or an article; up to two words may follow (`even function`), or more if it begins
+    so. What joins or denies (`Navin and Evelyn`) is no such answer.
+    """
+    if words in _BARE or len(words) < 3:
+        return False
+    said = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", answer).replace("$", " ")
+    if "\\" in said or re.search(r"\d|=", said):
+        return False
+    said = _ASIDE.sub("", said.strip())
+    tokens = re.sub(r"[^a-z' ]", " ", said.lower()).replace("'s", " is").split()
+    wanted = words.split()
+    if len(tokens) > _MOST_WORDS:
+        return False
+    for start in range(len(tokens) - len(wanted) + 1):
+        if tokens[start : start + len(wanted)] != wanted:
+            continue
+        before, after = tokens[:start], tokens[start + len(wanted) :]
+        if words == "neither":
+            return not before or before[-1] in _LEADS
+        if _TURNS.search(" ".join([*before, *after])) or "," in said:
+            return False
+        return (not before or before[-1] in _LEADS) and (len(after) <= 2 or not before)
+    return False
