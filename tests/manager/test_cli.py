@@ -107,7 +107,7 @@ def test_an_override_makes_other_jobs_and_shares_the_rest(tmp_path: Path, file: 
         (["data", "fetch", "--to", "/tmp/x", "--suite", "alll16"], "is neither a suite"),
         (["evaluate", "no-such-model", "--suite", "mini"], "no-such-model"),
         (["evaluate", "tiny", "--suite", "mini", "--sampling", "samples"], "for example --sampling temperature=0"),
-        (["evaluate", "tiny", "--suite", "mini", "--sampling", "heat=1"], "heat"),
+        (["evaluate", "qwen2.5-1.5b-instruct", "--suite", "mini", "--sampling", "heat=1"], "heat"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_1(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -163,7 +163,10 @@ def test_models_that_are_none(tmp_path: Path, model: str, message: str) -> None:
         ("matrix: {seed: [0]}", "1: matrix.seed: no stage uses ${seed}; use it or take it out"),
         ("exclude: {a: 1}", "1: exclude: expected a list of mappings"),
         ("exclude: [{a: 1}]", "1: exclude[0].a: unknown matrix key; there are none yet"),
-        ("defaults: {trian: {}}", "1: defaults.trian: unknown kind; there are: collect, evaluate, probe, report, rl, sample, sft"),
+        (
+            "defaults: {trian: {}}",
+            "1: defaults.trian: unknown kind; there are: collect, evaluate, probe, report, rl, sample, sft",
+        ),
         ("defaults: {rl: {seeed: 1}}", "1: defaults.rl.seeed: unknown key, did you mean seed"),
         ("values: 3", "1: values: expected a mapping of names to values"),
         ("tracking: 3", "1: tracking: expected a name or a mapping, not 3"),
