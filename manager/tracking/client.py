@@ -43,6 +43,7 @@ METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 TAGS_PER_BATCH = 100
 RUNS_PER_PAGE = 1000
+DATASET_TRIES = 5  # the jobs of a sweep name the same data sets, and are sent side by side
 # MLflow's own patience is minutes for each call; a drain would rather try again later.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -82,13 +83,22 @@ def _translated(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **kwargs)
         except MlflowException as error:
-            raise TrackingError(_one_line(error), temporary=error.error_code not in REFUSED) from error
+            temporary = error.error_code not in REFUSED or _was_beaten(error)
+            raise TrackingError(_one_line(error), temporary=temporary) from error
         except (requests.RequestException, SQLAlchemyError, OSError) as error:
             raise TrackingError(_one_line(error), temporary=True) from error
         except ImportError as error:  # an artifact store's or a database's driver
             raise TrackingError(_one_line(error), temporary=False) from error
 
     return call
+
+
+def _was_beaten(error: MlflowException) -> bool:
+    """Whether another call made the same row meanwhile; the same call once more finds it.
+
+    MLflow looks first and inserts then, and calls the slower of two a bad request.
+    """
+    return "IntegrityError" in str(error)
 
 
 def _one_line(error: Exception) -> str:
@@ -276,7 +286,13 @@ class TrackingClient:
         tags = [InputTag("mlflow.data.context", context)]
         entities = (MlflowDataset(d.name, d.digest, "manager", d.source) for d in datasets)
         inputs = [DatasetInput(entity, tags) for entity in entities]
-        self._client.log_inputs(run_id, datasets=inputs)
+        for tries_left in reversed(range(DATASET_TRIES)):
+            try:
+                self._client.log_inputs(run_id, datasets=inputs)
+                return
+            except MlflowException as error:
+                if not (tries_left and _was_beaten(error)):
+                    raise
 
     # Logged models
 
