@@ -43,11 +43,12 @@ class AlreadyTrained(Exception):
 class RunCallback(TrainerCallback):  # type: ignore[misc]
     """Connects a transformers Trainer to a Run."""
 
-    def __init__(self, run: Run, folder: Path, boundary: int, exports: tuple[int, ...] | None = None) -> None:
+    def __init__(self, run: Run, folder: Path, boundary: int, seen: tuple[str, int]) -> None:
+        """`boundary`: optimiser steps of one batch; `seen`: what a batch is made of ("prompts") and how many."""
         self.run = run
         self.folder = folder
         self.boundary = boundary
-        self.wanted_exports = exports
+        self.seen = seen
         self.trainer: Any = None
         self.drift: Any = None  # trainers.drift.Drift, where there is a base to compare with
         self.stopping = False
@@ -98,6 +99,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         elapsed = time.perf_counter() - self._step_started
         values = {key: float(value) for key, value in logs.items() if isinstance(value, int | float)}
         values |= self._timing(values, elapsed)
+        # Counted from the step, so that it goes on after a restart; dynamic sampling's rounds are logged beside it.
+        values[f"{self.seen[0]}_seen"] = math.ceil(state.global_step / self.boundary) * self.seen[1]
         state.log_history.clear()  # the journal has it; in the state it would grow with every step
         self._stop_if_undefined(state.global_step, values)
         self._warn_without_signal(state.global_step, values)
@@ -152,9 +155,9 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
 
     def _warn_without_signal(self, step: int, values: dict[str, float]) -> None:
         """Tell once when for many generated batches no group had two different rewards."""
-        if "frac_reward_zero_std" not in values:
+        if "groups_without_signal" not in values:
             return
-        self._without_signal = self._without_signal + 1 if values["frac_reward_zero_std"] >= 1.0 else 0
+        self._without_signal = self._without_signal + 1 if values["groups_without_signal"] >= 1.0 else 0
         if self._without_signal == WITHOUT_SIGNAL:
             message = f"all rewards of a group were equal for {WITHOUT_SIGNAL} batches; {likely_cause(values)}"
             self.run.event("no_learning_signal", message, step=step)

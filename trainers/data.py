@@ -17,7 +17,7 @@ from typing import Any
 from evaluators import benchmarks
 from evaluators.benchmark import Item
 from manager.run import Failed
-from trainers import prepare, sources
+from trainers import identity, sources
 from trainers.shares import largest_size, shares
 
 DEMONSTRATIONS = 65536
@@ -46,8 +46,8 @@ def draw(data: Mapping[str, Any], folder: Path | None = None, *, size: int | Non
     for place, source in enumerate(data["sources"]):
         pool = [entry for entry in sources.entries(source, folder) if entry is not None]
         if not pool:
-            raise Failed(f"data.sources: {prepare.name_of(source)} has no items in this split", cause="data")
-        random.Random(f"{seed}/{place}/{prepare.name_of(source)}").shuffle(pool)
+            raise Failed(f"data.sources: {sources.name_of(source)} has no items in this split", cause="data")
+        random.Random(f"{seed}/{place}/{sources.name_of(source)}").shuffle(pool)
         pools.append(pool)
     weights = [float(source.get("weight", 1.0)) for source in data["sources"]]
     wanted = data.get("size") or size or largest_size(weights, [len(pool) for pool in pools])
@@ -69,8 +69,8 @@ def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | Non
     wrong_share, seed = data.get("wrong_share") or 0.0, data.get("seed", 0)
     coin = random.Random(f"{seed}/wrong")
     rows = []
-    prepare.check_versions(data)
-    prepare.check_rows(data, folder)
+    identity.check_versions(data)
+    identity.check_rows(data, folder)
     size = min(seen, DEMONSTRATIONS) if seen else None
     for row in draw(data, folder, size=size):
         benchmark = benchmarks.get(row.benchmark)

@@ -55,7 +55,8 @@ def main(run: Run) -> dict[str, Any]:
     args = config_class(kind)(deepspeed=zero, **arguments)
     in_thinking = completions_begin_in_thinking(tokenizer, args.chat_template_kwargs or {})
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}), in_thinking=in_thinking)
-    callback = RunCallback(run, states_folder(run), split.boundary * getattr(args, "num_iterations", 1))
+    boundary = split.boundary * getattr(args, "num_iterations", 1)
+    callback = RunCallback(run, states_folder(run), boundary, ("prompts", config["batch"]["prompts"]))
     trainer = trainer_class(kind, dynamic_sampling=dynamic)(
         model=path,
         reward_funcs=rewards.functions(
@@ -67,6 +68,7 @@ def main(run: Run) -> dict[str, Any]:
         callbacks=[callback],
         peft_config=adapters.peft_config(config.get("peft")),
     )
+    batches.end_ids = frozenset(trainer.eos_token_ids)  # a model may end its answers in more than one way
     trainer.table = CompletionTable(run)
     callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run))
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size,

@@ -5,14 +5,17 @@ Light enough for the control plane. Reads no row: each file is hashed once for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evaluators import benchmark_data, benchmarks
 from evaluators.data import default_data_dir
+from manager.run import Failed
 from trainers import sources
+
+PREPARATION = 3  # raised when the same request would be prepared differently
 
 
 def rows_of(source: Mapping[str, Any], folder: Path) -> str | None:
@@ -30,20 +33,35 @@ def rows_of(source: Mapping[str, Any], folder: Path) -> str | None:
     return found if found.startswith("sha256:") else None
 
 
+def versions_of(source: Mapping[str, Any]) -> dict[str, int]:
+    """The benchmarks that ask and judge the rows of a public set, with their versions."""
+    known = sources.READERS.get(str(source.get("hub")))
+    return {name: benchmarks.get(name).version for name in known.benchmarks} if known else {}
+
+
+def rows_against(names: Iterable[str], folder: Path) -> dict[str, str]:
+    """What identifies the benchmarks' rows in the data folder that prompts are compared with."""
+    return {name: benchmark_data.identity(name, folder) for name in names if name in benchmarks.names()}
+
+
 @dataclass(frozen=True)
 class IdentifiedDomains(Mapping[str, Mapping[str, Any]]):
-    """The catalogue's domains with `rows` in each source that is read from the data folder, if there is one.
+    """The catalogue's domains with all that decides which prompts they become and how these are judged.
 
-    Without a folder the hub's revision identifies the rows. A row is read when it is asked for.
+    That is `rows` and `versions` of each source, `decontaminate_rows`, and `preparation`. Rows are identified where
+    there is a data folder; without one the hub's revision does it. A row is read when it is asked for.
     """
 
     domains: Mapping[str, Mapping[str, Any]]
+    suites: Mapping[str, Iterable[str]]
 
     def __getitem__(self, name: str) -> Mapping[str, Any]:
         row, folder = self.domains[name], default_data_dir()
-        if folder is None:
-            return row
-        return {**row, "sources": [_identified(source, folder) for source in row["sources"]]}
+        found: dict[str, Any] = {**row, "preparation": PREPARATION}
+        found["sources"] = [_identified(source, folder) for source in row["sources"]]
+        if folder is not None and row.get("decontaminate") in self.suites:
+            found["decontaminate_rows"] = rows_against(self.suites[row["decontaminate"]], folder)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.domains)
@@ -52,6 +70,53 @@ class IdentifiedDomains(Mapping[str, Mapping[str, Any]]):
         return len(self.domains)
 
 
-def _identified(source: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    rows = rows_of(source, folder)
-    return source if rows is None else {**source, "rows": rows}
+def _identified(source: Mapping[str, Any], folder: Path | None) -> Mapping[str, Any]:
+    rows = rows_of(source, folder) if folder is not None else None
+    versions = versions_of(source)
+    return {**source, **({"rows": rows} if rows else {}), **({"versions": versions} if versions else {})}
+
+
+# Asked again by the job, before it trains.
+
+
+def check_versions(data: Mapping[str, Any]) -> None:
+    """Failed if a benchmark is unknown here or of another version than the job was made for."""
+    made_by = data.get("preparation", PREPARATION)
+    if made_by != PREPARATION:
+        raise _other_version("the preparation of data", PREPARATION, made_by)
+    for source in data["sources"]:
+        wanted = dict(source.get("versions") or {})
+        if "benchmark" in source:
+            wanted[source["benchmark"]] = source.get("version")
+        for name, version in wanted.items():
+            try:
+                found = benchmarks.get(name)
+            except KeyError as error:
+                raise Failed(f"data.sources: {error.args[0]}", cause="config") from error
+            if version is not None and version != found.version:
+                raise _other_version(f"data.sources: {name}", found.version, version)
+
+
+def _other_version(what: str, here: int, wanted: int) -> Failed:
+    return Failed(
+        f"{what} is version {here} here, the job was made for version {wanted}; "
+        "run `manager sweep` again to make jobs of this version",
+        cause="benchmark_version",
+    )
+
+
+def check_rows(data: Mapping[str, Any], folder: Path | None) -> None:
+    """Failed if the data folder holds other rows than when the job was made."""
+    if folder is None:
+        return
+    wanted = {sources.name_of(source): (source["rows"], rows_of(source, folder)) for source in data["sources"]
+              if source.get("rows") is not None}  # fmt: skip
+    against = data.get("decontaminate_rows") or {}
+    here = rows_against(against, folder)
+    wanted |= {name: (rows, here.get(name)) for name, rows in against.items()}
+    if changed := sorted(name for name, (then, now) in wanted.items() if then != now):
+        raise Failed(
+            f"data.sources: {folder} holds other rows of {', '.join(changed)} than when the job was made; run "
+            "`manager sweep` again to make jobs of these",
+            cause="data_changed",
+        )

@@ -10,7 +10,7 @@ from typing import Any
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from trainers.completions import CompletionTable
-from trainers.sampling import DynamicSampling
+from trainers.sampling import DynamicSampling, with_signal
 from trainers.training import RunTrainer
 
 
@@ -36,7 +36,11 @@ class Timed(RunTrainer):
     table: CompletionTable | None = None
     state: Any
     model: Any
+    num_generations: int
+    reward_func_names: list[str]
+    reward_weights: Any
     _logs: dict[str, Any]
+    _metrics: dict[str, Any]
 
     def _timed(self, name: str, call: Any, *args: Any, **kwargs: Any) -> Any:
         started = time.perf_counter()
@@ -47,9 +51,17 @@ class Timed(RunTrainer):
 
     def _generate_and_score_completions(self, *args: Any, **kwargs: Any) -> Any:
         prepared = self._timed("preparing", super()._generate_and_score_completions, *args, **kwargs)  # type: ignore[misc]
-        if self.table is not None and self.model.training:
-            self.table.add(self.state.global_step + 1, self._logs)
+        if self.model.training:
+            signal = self.groups_with_signal()
+            self._metrics["train"]["groups_without_signal"].append(signal.count(False) / len(signal))
+            if self.table is not None:
+                self.table.add(self.state.global_step + 1, self._logs)
         return prepared
+
+    def groups_with_signal(self) -> list[bool]:
+        """For each group of the batch that was last judged, over all processes, whether its rewards differ."""
+        rewards = [list(self._logs["rewards"][name]) for name in self.reward_func_names]
+        return with_signal(rewards, self.reward_weights.tolist(), self.num_generations)
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]

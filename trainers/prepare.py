@@ -7,6 +7,7 @@ it is written last and holds the digest of the prompts and what was left out and
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import random
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators import benchmarks
+from evaluators import benchmark_data, benchmarks
 from evaluators.benchmark import DataSource
 from evaluators.data import require
 from manager.atomic import read_json, write_json
@@ -26,10 +27,10 @@ from manager.job import canonical_json
 from manager.run import Failed
 from trainers import identity, sources
 from trainers.shares import largest_size, shares
-from trainers.sources import Entry
+from trainers.sources import Entry, name_of
 
-FORMAT = 2  # raised when the same request would be prepared differently
 MARKER = "COMPLETE.json"
+REPEATS = "repeats.jsonl"  # which prompts were left out because of which benchmark items
 PROMPT_TOKENS = 1024  # longer prompts are left out; `data.max_prompt_tokens` says otherwise
 Length = Callable[[list[dict[str, str]]], int]
 
@@ -43,6 +44,11 @@ class Prepared:
     rows: int
     left_out: Mapping[str, Mapping[str, int]]  # source -> reason -> rows
 
+    @property
+    def repeats(self) -> Path:
+        """What was left out because it repeats a benchmark: source, prompt, item, and the words in common."""
+        return self.path / REPEATS
+
 
 @dataclass(frozen=True)
 class PromptLimit:
@@ -51,10 +57,6 @@ class PromptLimit:
     tokens: int
     tokenizer: str
     length: Length
-
-
-def name_of(source: Mapping[str, Any]) -> str:
-    return str(source.get("benchmark") or source["hub"])
 
 
 def _fingerprint(source: Mapping[str, Any], folder: Path | None) -> str:
@@ -86,25 +88,29 @@ def _on_disk(place: DataSource, split: str, folder: Path | None) -> bool:
 
 def request_key(data: Mapping[str, Any], folder: Path | None, limit: PromptLimit | None) -> str:
     """The name of the preparation: the digest of all that decides it."""
+    known = set(benchmarks.names())
     request = [
-        FORMAT,
+        identity.PREPARATION,
         {key: data.get(key) for key in ("seed", "size", "sources", "decontaminate")},
         [_fingerprint(source, folder) for source in data["sources"]],
+        [benchmark_data.identity(name, folder) for name in sorted({*(data.get("decontaminate") or ())} & known)],
         [limit.tokens, limit.tokenizer] if limit else None,
     ]
     return hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16]
 
 
-def _distinct(entries: Iterable[Entry | None], left_out: Counter[str], limit: PromptLimit | None) -> list[Entry]:
-    """The entries that can be trained on, each question once."""
+def _distinct(
+    entries: Iterable[Entry | None], seen: set[str], left_out: Counter[str], limit: PromptLimit | None
+) -> list[Entry]:
+    """The entries that can be trained on, each question once; `seen` are those of the sources before."""
     kept: list[Entry] = []
-    seen: set[str] = set()
     for entry in entries:
         if entry is None:
             left_out["no answer that can be judged"] += 1
             continue
         messages = benchmarks.get(entry.benchmark).messages(entry.item)
-        text = "\n".join(message["content"] for message in messages)
+        # Sets that took a problem from the same place differ in its spaces and line breaks.
+        text = " ".join("\n".join(message["content"] for message in messages).split())
         if text in seen:
             left_out["asked before"] += 1
         elif limit is not None and limit.length(messages) > limit.tokens:
@@ -125,8 +131,8 @@ def question_of(entry: Entry) -> str:
 
 def _without_overlap(
     entries: list[Entry], names: list[str], folder: Path | None, left_out: Counter[str]
-) -> list[Entry]:
-    """The entries whose questions repeat no item of the named benchmarks."""
+) -> tuple[list[Entry], list[dict[str, str]]]:
+    """The entries whose questions repeat no item of the named benchmarks, and what the others repeat."""
     from evaluators.contamination import BenchmarkIndex, benchmark_texts
 
     if unknown := sorted(set(names) - set(benchmarks.names())):
@@ -135,7 +141,12 @@ def _without_overlap(
     report = BenchmarkIndex(benchmark_texts(names, folder)).compare(texts)
     for hit in {hit.prompt: hit for hit in report.hits}.values():
         left_out[f"repeats {hit.benchmark}"] += 1
-    return [entry for place, entry in enumerate(entries) if place not in report.contaminated]
+    told = [
+        {"prompt": entries[hit.prompt].item.id, "benchmark": hit.benchmark, "item": hit.item,
+         "overlap": hit.overlap.value, "words": hit.words, "question": texts[hit.prompt]}
+        for hit in report.hits
+    ]  # fmt: skip
+    return [entry for place, entry in enumerate(entries) if place not in report.contaminated], told
 
 
 def _drawn(data: Mapping[str, Any], pools: list[list[Entry]]) -> list[tuple[Mapping[str, Any], Entry]]:
@@ -180,13 +191,13 @@ def prepare(
 ) -> Prepared:
     """The preparation of `config.data`, from the cache if it is there. Failed says what is wrong with the data."""
     try:
-        check_versions(data)
-        check_rows(data, folder)
+        identity.check_versions(data)
+        identity.check_rows(data, folder)
         key = request_key(data, folder, limit)
         target = cache / key
         if (target / MARKER).is_file():
             return _read(target, data)
-        rows, left_out = _collect(data, folder, limit)
+        rows, left_out, repeats = _collect(data, folder, limit)
     except UserError as error:
         raise Failed(str(error), cause="data") from error
     from datasets import Dataset
@@ -195,6 +206,8 @@ def prepare(
     try:
         Dataset.from_list([_row(source, entry) for source, entry in rows]).save_to_disk(temporary)
         facts = {"digest": _content_digest(rows), "rows": len(rows), "left_out": left_out, "data": dict(data)}
+        listed = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in repeats)
+        (temporary / REPEATS).write_text(listed, encoding="utf-8")
         write_json(temporary / MARKER, facts, durable=True)
         try:
             os.rename(temporary, target)
@@ -206,52 +219,25 @@ def prepare(
     return _read(target, data)
 
 
-def check_versions(data: Mapping[str, Any]) -> None:
-    """Failed if a benchmark is unknown here or of another version than the job was made for."""
-    for source in data["sources"]:
-        if "benchmark" not in source:
-            continue
-        try:
-            found = benchmarks.get(source["benchmark"])
-        except KeyError as error:
-            raise Failed(f"data.sources: {error.args[0]}", cause="config") from error
-        wanted = source.get("version")
-        if wanted is not None and wanted != found.version:
-            raise Failed(
-                f"data.sources: {found.name} is version {found.version} here, the job was made for version {wanted}; "
-                "run `manager sweep` again to make jobs of this version",
-                cause="benchmark_version",
-            )
-
-
-def check_rows(data: Mapping[str, Any], folder: Path | None) -> None:
-    """Failed if the data folder holds other rows of a source than when the job was made."""
-    for source in data["sources"]:
-        wanted = source.get("rows")
-        if wanted is not None and folder is not None and identity.rows_of(source, folder) != wanted:
-            raise Failed(
-                f"data.sources: {folder} holds other rows of {name_of(source)} than when the job was made; run "
-                "`manager sweep` again to make jobs of these",
-                cause="data_changed",
-            )
-
-
 def _collect(
     data: Mapping[str, Any], folder: Path | None, limit: PromptLimit | None
-) -> tuple[list[tuple[Mapping[str, Any], Entry]], dict[str, dict[str, int]]]:
+) -> tuple[list[tuple[Mapping[str, Any], Entry]], dict[str, dict[str, int]], list[dict[str, str]]]:
     left_out: dict[str, dict[str, int]] = {}
     pools: list[list[Entry]] = []
+    repeats: list[dict[str, str]] = []
+    seen: set[str] = set()
     against = data.get("decontaminate")
     for place, source in enumerate(data["sources"]):
         counts: Counter[str] = Counter()
-        pool = _distinct(sources.entries(source, folder), counts, limit)
+        pool = _distinct(sources.entries(source, folder), seen, counts, limit)
         if against:
-            pool = _without_overlap(pool, list(against), folder, counts)
+            pool, found = _without_overlap(pool, list(against), folder, counts)
+            repeats += [{"source": name_of(source), **one} for one in found]
         if not pool:
             raise Failed(f"data.sources: nothing of {name_of(source)} can be used: {dict(counts)}", cause="data")
         left_out[f"{place}: {name_of(source)}"] = dict(counts)
         pools.append(pool)
-    return _drawn(data, pools), left_out
+    return _drawn(data, pools), left_out, repeats
 
 
 def _read(path: Path, data: Mapping[str, Any]) -> Prepared:

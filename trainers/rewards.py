@@ -45,10 +45,11 @@ class Context:
     step: int
     rank: int
     limit_tokens: int  # max_completion_length
+    round: int = 0  # dynamic sampling has several batches judged in one step
 
     def chance(self, what: str, place: int) -> float:
         """A number in [0, 1) that depends on the arguments alone: the same after a restart."""
-        text = f"{what}/{self.seed}/{self.step}/{self.rank}/{place}"
+        text = f"{what}/{self.seed}/{self.step}/{self.round}/{self.rank}/{place}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") / 2**56
 
 
@@ -174,7 +175,10 @@ PARTS: dict[str, Callable[..., Part]] = {
 
 
 def resolve(setting: Any) -> list[tuple[str, Part]]:
-    """(name, part) of `config.reward`: null, a name, a mapping with `name`, or a list of these."""
+    """(name, part) of `config.reward`: null, a name, a mapping with `name`, or a list of these.
+
+    A name that comes again is numbered (`judge_verifier#2`): TRL would log both as one.
+    """
     if setting is None:
         setting = "correct"
     if isinstance(setting, str):
@@ -186,8 +190,9 @@ def resolve(setting: Any) -> list[tuple[str, Part]]:
         name = entry.pop("name", None)
         if name not in PARTS:
             raise RewardError(f"reward: unknown name {name!r}; there are: {', '.join(sorted(PARTS))}")
+        before = sum(made.partition("#")[0] == name for made, _ in found)
         try:
-            found.append((name, PARTS[name](**entry)))
+            found.append((f"{name}#{before + 1}" if before else name, PARTS[name](**entry)))
         except TypeError as error:
             raise RewardError(f"reward.{name}: {error}") from error
     return found
@@ -198,9 +203,9 @@ class Batches:
 
     def __init__(self, scorer: Scorer, end_ids: frozenset[int], *, in_thinking: bool = False) -> None:
         """`in_thinking`: the chat template ends every prompt with an open `<think>`."""
+        self.end_ids = end_ids  # a completion that ends with none of these was cut off
         self._scorer = scorer
         self._in_thinking = in_thinking
-        self._end_ids = end_ids
         self._last: tuple[Any, list[Judged]] | None = None
 
     def judge(self, completions: list[Any], columns: Mapping[str, Any]) -> list[Judged]:
@@ -209,7 +214,7 @@ class Batches:
         texts = [one if isinstance(one, str) else one[-1]["content"] for one in completions]
         texts = [for_scorer(text, in_thinking=self._in_thinking) for text in texts]
         ids = columns["completion_ids"]
-        cut = [not tokens or tokens[-1] not in self._end_ids for tokens in ids]
+        cut = [not tokens or tokens[-1] not in self.end_ids for tokens in ids]
         items = [item_of(one) for one in columns["item"]]
         tasks = list(zip(columns["benchmark"], items, texts, cut, strict=True))
         judged = [
@@ -241,13 +246,43 @@ def functions(
     setting: Any, batches: Batches, *, seed: int, rank: int, limit_tokens: int
 ) -> list[Callable[..., Rewards]]:
     """What TRL is given: one function a part, named for it. Their weights are `grpo.reward_weights`."""
-    made = []
-    for name, part in resolve(setting):
+    named = resolve(setting)
+    last: tuple[Any, list[Rewards]] | None = None
+    seen: tuple[int, int] = (-1, 0)  # the step, and how many of its batches were judged before
 
-        def reward(completions: list[Any], _part: Part = part, **columns: Any) -> Rewards:
-            context = Context(seed, columns["trainer_state"].global_step, rank, limit_tokens)
-            return _part(batches.judge(completions, columns), context)
+    def of_all(completions: list[Any], columns: Mapping[str, Any]) -> list[Rewards]:
+        nonlocal last, seen
+        if last is None or last[0] is not completions:
+            step = columns["trainer_state"].global_step
+            seen = (step, seen[1] + 1 if seen[0] == step else 0)
+            context = Context(seed, step, rank, limit_tokens, seen[1])
+            judged = batches.judge(completions, columns)
+            found = [part(judged, context) for _, part in named]
+            columns["log_extra"]("unjudged_by", _unjudged([name for name, _ in named], found))
+            last = (completions, _whole(found))
+        return last[1]
+
+    made = []
+    for number, (name, _) in enumerate(named):
+
+        def reward(completions: list[Any], _number: int = number, **columns: Any) -> Rewards:
+            return of_all(completions, columns)[_number]
 
         reward.__name__ = name
         made.append(reward)
     return made
+
+
+def _unjudged(names: Sequence[str], parts: Sequence[Rewards]) -> list[str | None]:
+    """For each completion the parts that could not judge it."""
+    listed = (
+        [name for name, value in zip(names, values, strict=True) if value is None]
+        for values in zip(*parts, strict=True)
+    )
+    return [", ".join(one) or None for one in listed]
+
+
+def _whole(parts: Sequence[Rewards]) -> list[Rewards]:
+    """The parts, with none for a completion that one of them could not judge: TRL would add that one up as 0."""
+    judged = [all(value is not None for value in values) for values in zip(*parts, strict=True)]
+    return [[value if whole else None for value, whole in zip(part, judged, strict=True)] for part in parts]

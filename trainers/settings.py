@@ -45,6 +45,9 @@ RESERVED = {
 }
 
 
+# Under ZeRO-3 DeepSpeed gives out whole weights only where this is set.
+GATHERED = "stage3_gather_16bit_weights_on_model_save"
+
 # Keys of `generation:` that are not vLLM's.
 OURS_IN_GENERATION = ("mode", "dynamic_sampling")
 
@@ -158,10 +161,15 @@ def deepspeed_config(setting: str | Mapping[str, Any] | None, *, gpu: bool) -> d
     if setting is None:
         return None
     value = dict(setting) if isinstance(setting, Mapping) else _read_deepspeed(setting)
-    if not gpu and "zero_optimization" in value:
+    zero = dict(value.get("zero_optimization") or {})
+    if zero.get("stage") == 3:
+        if zero.get(GATHERED) is False:
+            raise SettingsError(f"deepspeed.zero_optimization.{GATHERED} is false; exports need whole weights: true")
+        zero[GATHERED] = True
+    if not gpu and zero:
         # Overlap needs streams; a CPU has none. The rest is the same on both.
-        value["zero_optimization"] = {**value["zero_optimization"], "overlap_comm": False}
-    return value
+        zero["overlap_comm"] = False
+    return {**value, "zero_optimization": zero} if zero else value
 
 
 def _read_deepspeed(name: str) -> dict[str, Any]:

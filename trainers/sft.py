@@ -40,7 +40,7 @@ def main(run: Run) -> dict[str, Any]:
     columns, too_long = data.tokenize(rows, tokenizer, args.max_length)
     if too_long:
         run.event("examples_left_out", f"{too_long} of {len(rows)} are longer than sft.max_length {args.max_length}")
-    callback = RunCallback(run, states_folder(run), split.boundary)
+    callback = RunCallback(run, states_folder(run), split.boundary, ("examples", split.per_step))
     trainer = Trainer(
         model=model,
         args=args,

@@ -41,6 +41,7 @@ class Reader:
 
     read: Callable[[Row, str], Entry | None]
     folder: str
+    benchmarks: tuple[str, ...] = ("math500",)  # those that its entries name
 
 
 def _math(problem: str, answer: Any, identifier: str, solution: str = "") -> Entry | None:
@@ -120,18 +121,22 @@ def _finqa(row: Row, identifier: str) -> Entry | None:
 
 
 READERS: dict[str, Reader] = {
-    "PRIME-RL/Eurus-2-RL-Data": Reader(_eurus, "eurus2"),
-    "agentica-org/DeepCoder-Preview-Dataset": Reader(_deepcoder, "deepcoder"),
+    "PRIME-RL/Eurus-2-RL-Data": Reader(_eurus, "eurus2", ("math500", "codeforces")),
+    "agentica-org/DeepCoder-Preview-Dataset": Reader(_deepcoder, "deepcoder", ("codeforces",)),
     "agentica-org/DeepScaleR-Preview-Dataset": Reader(_problem_answer, "deepscaler"),
-    "KodCode/KodCode-V1": Reader(_kodcode, "kodcode"),
-    "KodCode/KodCode-V1-SFT-R1": Reader(_kodcode, "kodcode_sft_r1"),
-    "KodCode/KodCode-Light-RL-10K": Reader(_kodcode, "kodcode_light_rl"),
+    "KodCode/KodCode-V1": Reader(_kodcode, "kodcode", ("mbpp",)),
+    "KodCode/KodCode-V1-SFT-R1": Reader(_kodcode, "kodcode_sft_r1", ("mbpp",)),
+    "KodCode/KodCode-Light-RL-10K": Reader(_kodcode, "kodcode_light_rl", ("mbpp",)),
     "EleutherAI/hendrycks_math": Reader(_hendrycks, "math"),
-    "deepmind/code_contests": Reader(_deepcoder, "code_contests"),
+    "deepmind/code_contests": Reader(_deepcoder, "code_contests", ("codeforces",)),
     "virtuoussy/Multi-subject-RLVR": Reader(_multi_subject, "multi_subject_rlvr"),
     "FreedomIntelligence/medical-o1-verifiable-problem": Reader(_medical, "medical_o1_verifiable"),
     "ibm-research/finqa": Reader(_finqa, "finqa"),
 }
+
+
+def name_of(source: Row) -> str:
+    return str(source.get("benchmark") or source["hub"])
 
 
 def keeps(row: Row, filters: Mapping[str, list[Any]]) -> bool:

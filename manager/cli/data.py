@@ -87,12 +87,14 @@ def prepare(
     if json:
         left_out = {source: dict(reasons) for source, reasons in made.left_out.items()}
         print_json({"domain": domain, "rows": made.rows, "digest": made.digest, "left_out": left_out,
-                    "path": str(made.path), "data": data})  # fmt: skip
+                    "path": str(made.path), "repeats": str(made.repeats), "data": data})  # fmt: skip
         return
     print(f"{domain}: {made.rows:,} prompts in {made.path}\ndigest {made.digest}")
     for source, reasons in made.left_out.items():
         told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         print(f"  {source}: left out {told or 'nothing'}")
+    if data.get("decontaminate"):
+        print(f"which prompts repeat which items: {made.repeats}")
 
 
 def training_sources(domain: str) -> tuple[list[str], list[tuple[str, Any, str]]]:

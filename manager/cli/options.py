@@ -52,10 +52,10 @@ def load(path: Path, overrides: Sequence[str] | None, chooser: ShardChooser | No
 
 
 def with_rows(known: Catalog) -> Catalog:
-    """The catalogue whose domains say which rows the data folder has: other rows are other training jobs."""
+    """The catalogue whose domains say which rows and scorers they stand for: others are other training jobs."""
     from trainers.identity import IdentifiedDomains
 
-    return replace(known, domains=IdentifiedDomains(known.domains))
+    return replace(known, domains=IdentifiedDomains(known.domains, known.suites))
 
 
 def open_sweep(root: Path, name: str | None, *, outline: bool = False) -> tuple[Store, Sweep]:

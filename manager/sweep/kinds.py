@@ -89,7 +89,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
     Kind.RL: Schema(
         sections=(
             Section(("model",), partial(model, scratch=False)),
-            _DATA,
+            Section(("data",), training.prompts),
             _SEED,
             Section(("algorithm", "trainer", "batch", "grpo", "export_steps"), training.rl),
             Section(("reward",), training.reward),

@@ -13,12 +13,22 @@ from manager.sweep.values import MISSING
 
 PROMPTS, SAMPLES, EXAMPLES = 64, 8, 32
 EXPORT_STEPS = 100
+PROMPT_TOKENS = 1024  # longer prompts are left out
+IDENTIFIED = ("preparation", "decontaminate_rows")  # what trainers/identity.py adds to a domain's row
 REWARD = "correct"
 GENERATION_KEYS = ("mode", "dynamic_sampling")  # ours; the others are TRL's
 
 
-def data(part: Part) -> dict[str, Any]:
-    """`data`: a domain of the catalogue, `{name, size, seed, wrong_share}` or `{mix: {domain: weight}}`."""
+def prompts(part: Part) -> dict[str, Any]:
+    """`data` that is asked: like `data`, and `max_prompt_tokens`: longer prompts are left out."""
+    found = data(part, "max_prompt_tokens")
+    if "data" in found:
+        found["data"]["max_prompt_tokens"] = part.whole(("data", "max_prompt_tokens"), PROMPT_TOKENS)
+    return found
+
+
+def data(part: Part, *more: str) -> dict[str, Any]:
+    """`data`: a domain of the catalogue, `{name, size, seed}` or `{mix: {domain: weight}}`; `more` keys of a kind."""
     value = part.get("data")
     if value is None:
         part.wrong(("data",), f"missing; name a domain: {', '.join(part.catalog.domains)}")
@@ -29,7 +39,7 @@ def data(part: Part) -> dict[str, Any]:
     if not isinstance(value, dict):
         part.wrong(("data",), f"expected the name of a domain or a mapping, not {shown(value)}")
         return {}
-    part.keys(("data",), ("name", "mix", "size", "seed", "wrong_share"))
+    part.keys(("data",), ("name", "mix", "size", "seed", *more))
     if ("name" in value) == ("mix" in value):
         part.wrong(("data",), "expected one of name (a domain) and mix (domains with weights)")
         return {}
@@ -38,17 +48,18 @@ def data(part: Part) -> dict[str, Any]:
         given = part.whole(("data", key), least=least)
         if given is not None:
             result[key] = given
-    share = part.number(("data", "wrong_share"), least=0.0, most=1.0)
-    if share is not None:
-        result["wrong_share"] = share
     return {"data": result}
 
 
 def demonstrations(part: Part) -> dict[str, Any]:
-    """`data` of supervised training: like `data`, or `{trajectories: {stage: ratio}, size, seed}`."""
+    """`data` to learn from: like `data`, with `wrong_share`, or `{trajectories: {stage: ratio}, size, seed}`."""
     value = part.get("data")
     if not (isinstance(value, dict) and "trajectories" in value):
-        return data(part)
+        found = data(part, "wrong_share")
+        if isinstance(value, dict) and "data" in found:
+            share = part.number(("data", "wrong_share"), least=0.0, most=1.0)
+            found["data"] |= {} if share is None else {"wrong_share": share}
+        return found
     part.keys(("data",), ("trajectories", "size", "seed"))
     given = part.mapping(("data", "trajectories"))
     ratios = {name: part.number(("data", "trajectories", name), 1.0, least=0.0) for name in given}
@@ -81,6 +92,7 @@ def _mixed(part: Part) -> dict[str, Any]:
     made = [_data(part, name, row, weights[name]) for name, row in rows.items()]
     sources = [source for one in made for source in one["sources"]]
     removed = {name for one in made for name in one.get("decontaminate", ())}
+    against = {name: rows for one in made for name, rows in one.get("decontaminate_rows", {}).items()}
     return {
         "name": "+".join(mix),
         "domain": list(dict.fromkeys(source["domain"] for source in sources)),
@@ -88,6 +100,8 @@ def _mixed(part: Part) -> dict[str, Any]:
         "size": max((one["size"] or 0 for one in made), default=0) or None,
         "sources": sources,
         **({"decontaminate": sorted(removed)} if removed else {}),
+        **{key: made[0][key] for key in IDENTIFIED if made and key in made[0]},
+        **({"decontaminate_rows": against} if against else {}),
     }
 
 
@@ -118,7 +132,7 @@ def _data(part: Part, name: str, row: Mapping[str, Any], weight: float) -> dict[
     data = {"name": name, "domain": domain, "seed": row.get("seed", 42), "size": row.get("size"), "sources": sources}
     if "decontaminate" in row:  # the benchmarks whose items are taken out: another list is other data
         data["decontaminate"] = sorted(part.catalog.suites[row["decontaminate"]])
-    return data
+    return data | {key: row[key] for key in IDENTIFIED if key in row}
 
 
 def reward(part: Part) -> dict[str, Any]:
@@ -291,19 +305,25 @@ def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[t
 def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     batch = config["batch"]
     count = batch["mini_batch"] * batch["samples"]
-    cycle = batch["prompts"] // batch["mini_batch"]
+    iterations = config["grpo"].get("num_iterations") or 1
+    cycle = iterations * batch["prompts"] // batch["mini_batch"]
     last = config["grpo"].get("max_steps", 0)
+    made = f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}"
     if config["export_steps"] % cycle and not 0 < last <= config["export_steps"]:
-        tell(
-            ("export_steps",),
-            f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}, and weights "
-            f"are exported between them only: {config['export_steps']} is no multiple of {cycle}",
-        )
+        why = f"{made}, and weights are exported between them only: {config['export_steps']} is no multiple of {cycle}"
+        tell(("export_steps",), why)
+    if (save := config["grpo"].get("save_steps")) and save % cycle:
+        why = f"{made}; a state saved among them could not be resumed exactly: {save} is no multiple of {cycle}"
+        tell(("grpo", "save_steps"), why)
     words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
     if resources.server_gpus and config["generation"]["mode"] != "server":
         tell(("resources", "server_gpus"), f"generation is {config['generation']['mode']}; write generation: server")
     if config["generation"]["mode"] != "server" or resources.server_gpus:  # else nobody knows what all of them do
         _check_split(words, count, resources, tell)
+    world = resources.training_processes
+    if config["generation"].get("dynamic_sampling") and batch["prompts"] % world:
+        why = f"dynamic sampling needs whole groups on every process: {batch['prompts']} prompts, {world} processes"
+        tell(("batch", "prompts"), f"{why}; use a multiple of {world}")
 
 
 def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:

@@ -23,7 +23,7 @@ class Told:
 def callback(tmp_path: Path) -> Any:
     from trainers.callbacks import RunCallback
 
-    return RunCallback(Told(), tmp_path, 1)  # type: ignore[arg-type]
+    return RunCallback(Told(), tmp_path, 1, ("prompts", 8))  # type: ignore[arg-type]
 
 
 def test_the_utilisation_of_the_gpu_is_a_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

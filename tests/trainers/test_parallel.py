@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.trainers import running
+from tests.trainers.test_export import LORA
 from trainers import checkpoints
 
 
@@ -68,13 +70,25 @@ def test_a_state_without_zero_goes_on_with_another_number_of_processes(root: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("zero", "before", "after"), [("zero2", 2, 1), ("zero3", 2, 1), ("zero2", 1, 2)])
+@pytest.mark.parametrize(
+    ("zero", "before", "after", "peft"),
+    [
+        ("zero1", 2, 1, None),
+        ("zero2", 2, 1, None),
+        ("zero3", 2, 1, None),
+        ("zero3_offload", 2, 1, None),
+        ("zero2", 1, 2, None),
+        ("zero3", 1, 2, None),
+        ("zero2", 2, 1, LORA),
+        ("zero3", 2, 1, LORA),
+    ],
+)
 def test_a_zero_state_is_converted_for_another_number_of_processes(
-    root: Path, model: dict[str, str], zero: str, before: int, after: int
+    root: Path, model: dict[str, str], zero: str, before: int, after: int, peft: dict[str, Any] | None
 ) -> None:
     from tests.trainers.test_resume import weights
 
-    directory = running.add(root, "rl", running.rl_config(model, deepspeed=zero))
+    directory = running.add(root, "rl", running.rl_config(model, deepspeed=zero, peft=peft))
     first = running.start(directory, world_size=before)
     assert first.wait()["outcome"] == "done"
     kept = weights(first, 8)

@@ -120,6 +120,76 @@ def test_rows_without_an_answer_are_left_out_and_counted(tmp_path):
     assert one.left_out["0: " + DEEPSCALER["hub"]] == {"no answer that can be judged": 5, "asked before": 1}
 
 
+def write(path: Path, *rows: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+EGGS = "Janet's ducks lay sixteen eggs a day and she eats three of them for breakfast every single morning. How many?"
+
+
+def test_what_repeats_a_benchmark_is_left_out_and_reported_item_by_item(tmp_path):
+    folder = tmp_path / "data"
+    write(folder / "gsm8k" / "test.jsonl", {"question": EGGS, "answer": "16 - 3\n#### 13"})
+    write(folder / "deepscaler" / "train.jsonl", {"problem": f"Solve this. {EGGS}", "answer": "13"},
+          {"problem": "What is seven times six?", "answer": "42"})  # fmt: skip
+    made = prepared(tmp_path / "cache", DEEPSCALER, folder=folder, decontaminate=["gsm8k"])
+    assert questions(made)[0].startswith("What is seven times six?")
+    assert made.left_out == {"0: " + DEEPSCALER["hub"]: {"repeats gsm8k": 1}}
+    [told] = [json.loads(line) for line in made.repeats.read_text().splitlines()]
+    assert (told["benchmark"], told["source"], told["prompt"]) == ("gsm8k", DEEPSCALER["hub"], "deepscaler/train/0")
+    assert told["question"] == f"Solve this. {EGGS}"
+    assert "ducks lay sixteen eggs" in told["words"]
+    # Another test set of the benchmark is another preparation.
+    write(folder / "gsm8k" / "test.jsonl", {"question": "One?", "answer": "#### 1"})
+    again = prepared(tmp_path / "cache", DEEPSCALER, folder=folder, decontaminate=["gsm8k"])
+    assert (again.rows, again.path == made.path) == (2, False)
+
+
+def test_a_problem_that_two_sets_took_from_one_place_is_asked_once(tmp_path):
+    folder = tmp_path / "data"
+    test = [{"input": "1", "output": "2", "type": "stdin"}]
+    write(folder / "deepcoder" / "train.jsonl", {"problem": "Print\ntwice  the number.", "tests": json.dumps(test)},
+          {"problem": "Print the number.", "tests": json.dumps(test)})  # fmt: skip
+    write(folder / "eurus2" / "train.jsonl", EURUS[1])
+    listed = [
+        {"hub": "PRIME-RL/Eurus-2-RL-Data", "split": "train", "filters": {"ability": ["code"]}},
+        {"hub": "agentica-org/DeepCoder-Preview-Dataset", "split": "train"},
+    ]
+    made = prepared(tmp_path / "cache", *listed, folder=folder)
+    assert made.left_out["1: agentica-org/DeepCoder-Preview-Dataset"] == {"asked before": 1}
+    assert made.rows == 2
+
+
+def test_a_domain_is_identified_by_rows_scorers_what_it_is_compared_with_and_how_it_is_prepared(tmp_path, monkeypatch):
+    write(tmp_path / "deepscaler" / "train.jsonl", {"problem": "1+1?", "answer": "2"})
+    write(tmp_path / "gsm8k" / "test.jsonl", {"question": "One?", "answer": "#### 1"})
+    monkeypatch.setenv("MANAGER_DATA_DIR", str(tmp_path))
+    domains = identity.IdentifiedDomains(
+        {"math": {"sources": [DEEPSCALER], "decontaminate": "some"}}, {"some": ("gsm8k",)}
+    )
+    row = domains["math"]
+    assert row["preparation"] == identity.PREPARATION
+    assert row["sources"][0]["rows"].startswith("sha256:")
+    assert row["sources"][0]["versions"] == {"math500": benchmarks.get("math500").version}
+    data = {"seed": 0, "decontaminate": ["gsm8k"], **{key: row[key] for key in row if key != "decontaminate"}}
+    assert prepare.prepare(data, tmp_path / "cache", tmp_path).rows == 1
+    for change, cause in [
+        ({"preparation": 0}, "benchmark_version"),
+        ({"sources": [{**row["sources"][0], "versions": {"math500": 0}}]}, "benchmark_version"),
+        ({"decontaminate_rows": {"gsm8k": "sha256:other"}}, "data_changed"),
+    ]:
+        with pytest.raises(Failed, match="run `manager sweep` again") as failed:
+            prepare.prepare({**data, **change}, tmp_path / "cache", tmp_path)
+        assert failed.value.cause == cause
+
+
+def test_every_reader_names_the_benchmarks_that_judge_its_rows():
+    for name, reader in sources.READERS.items():
+        assert reader.benchmarks, name
+        assert set(reader.benchmarks) <= set(benchmarks.names()), name
+
+
 def test_filters_keep_and_drop_and_an_unknown_column_is_told():
     row = {"ability": "math", "data_source": "numina"}
     assert sources.keeps(row, {"ability": ["math"]})

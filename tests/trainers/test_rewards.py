@@ -117,6 +117,53 @@ def test_several_parts_judge_a_batch_once_and_tell_what_each_completion_was():
     assert metrics["score/math"] == [1.0, 0.0, 0.0, 0.0]
 
 
+def test_what_one_part_could_not_judge_has_no_reward_of_any_part(monkeypatch: pytest.MonkeyPatch):
+    """TRL adds up what is there: beside completions with both parts, one with a part missing would count as wrong."""
+    monkeypatch.setitem(rewards.PARTS, "unsure", lambda: lambda judged, context: [None, 0.5, 0.5])
+    batches = rewards.Batches(lambda tasks: [MATH.score(item, text) for _, item, text, _ in tasks], frozenset({END}))
+    made = rewards.functions(["correct", "unsure"], batches, seed=0, rank=0, limit_tokens=8)
+    extra: dict[str, list[object]] = {}
+    columns = {
+        "completions": [[{"role": "assistant", "content": text}] for text in (MATH.gold(ITEM), MATH.gold(ITEM), "")],
+        "completion_ids": [[END]] * 3,
+        "item": [pickle.dumps(ITEM)] * 3,
+        "benchmark": ["mini_math"] * 3,
+        "domain": ["math"] * 3,
+        "trainer_state": SimpleNamespace(global_step=0),
+        "log_metric": lambda name, value: None,
+        "log_extra": lambda name, values: extra.setdefault(name, []).extend(values),
+    }
+    assert [function(**columns) for function in made] == [[None, 1.0, 0.0], [None, 0.5, 0.5]]
+    assert extra["unjudged_by"] == ["unsure", None, None]
+
+
+def test_a_reward_that_is_named_twice_has_two_names():
+    assert [name for name, _ in rewards.resolve(["random", {"name": "random", "p": 0.1}, "correct"])] == [
+        "random", "random#2", "correct",
+    ]  # fmt: skip
+
+
+def test_every_round_of_dynamic_sampling_draws_its_own_chance():
+    batches = rewards.Batches(lambda tasks: [MATH.score(item, text) for _, item, text, _ in tasks], frozenset({END}))
+
+    def twice() -> list[list[float | None]]:
+        [reward] = rewards.functions("random", batches, seed=0, rank=0, limit_tokens=8)
+        columns = {
+            "completion_ids": [[END]] * 64,
+            "item": [pickle.dumps(ITEM)] * 64,
+            "benchmark": ["mini_math"] * 64,
+            "domain": ["math"] * 64,
+            "trainer_state": SimpleNamespace(global_step=3),
+            "log_metric": lambda name, value: None,
+            "log_extra": lambda name, values: None,
+        }
+        return [reward(completions=["" for _ in range(64)], **columns) for _ in range(2)]
+
+    first, second = twice()
+    assert first != second
+    assert twice() == [first, second], "and the same after a restart"
+
+
 def test_an_answer_within_cut_off_thinking_is_none_where_the_prompt_opened_the_thinking():
     def scorer(tasks):
         return [benchmarks.get(name).score(item, text, truncated=cut) for name, item, text, cut in tasks]

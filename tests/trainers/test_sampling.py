@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,9 @@ def batch(advantages: list[list[float]], prompt: int, completion: int, value: in
 def test_empty_groups_are_filled_in_order_and_padded_like_the_rest():
     ours = batch([[0.0, 0.0], [1.0, -1.0], [0.0, 0.0]], prompt=2, completion=3, value=1)
     other = batch([[0.0, 0.0], [0.5, -0.5], [0.0, 0.0]], prompt=4, completion=2, value=2)
-    merged = sampling.replace_groups(ours, other, samples=2, pad_id=PAD)
+    chosen = sampling.pairs([False, True, False], [False, True, False])
+    assert chosen == [(0, 1)]
+    merged = sampling.replace_groups(ours, other, chosen, samples=2, pad_id=PAD)
     assert merged["advantages"].tolist() == [0.5, -0.5, 1.0, -1.0, 0.0, 0.0]
     assert merged["prompt_ids"][0].tolist() == [2, 2, 2, 2]
     assert merged["prompt_ids"][2].tolist() == [PAD, PAD, 1, 1]
@@ -42,7 +45,30 @@ def test_empty_groups_are_filled_in_order_and_padded_like_the_rest():
 
 def test_nothing_changes_where_nothing_has_signal():
     ours, other = (batch([[0.0, 0.0]], prompt=2, completion=2, value=value) for value in (1, 2))
-    assert sampling.replace_groups(ours, other, samples=2, pad_id=PAD) is ours
+    chosen = sampling.pairs([False], [False])
+    assert sampling.replace_groups(ours, other, chosen, samples=2, pad_id=PAD) is ours
+
+
+@pytest.mark.parametrize(
+    ("group", "has"),
+    [
+        ([1.0, 0.0, 1.0], True),
+        ([0.7, 0.7, 0.7], False),
+        ([0.1 + 0.2, 0.3, 0.3], False),  # rounding is no difference
+        ([0.5, 0.4998, 0.5], True),  # what one token costs under length_shaped is one
+        ([math.nan, 1.0, 1.0], False),
+        ([math.nan, 1.0, 0.0], True),
+        ([math.nan, math.nan, math.nan], False),  # nobody could judge it
+    ],
+)
+def test_a_group_has_signal_where_two_judged_rewards_differ(group: list[float], has: bool):
+    assert sampling.with_signal([[1.0, 0.0, 0.0, *group]], [1.0], 3) == [True, has]
+
+
+def test_the_signal_is_that_of_the_weighted_sum_of_the_parts():
+    parts = [[1.0, 0.0], [0.0, 1.0]]
+    assert sampling.with_signal(parts, [1.0, 1.0], 2) == [False]
+    assert sampling.with_signal(parts, [1.0, 0.5], 2) == [True]
 
 
 def test_whole_groups_are_needed_on_every_process():
