@@ -20,9 +20,12 @@ from trainers import fit
 from trainers.batch import BatchError, in_words, split_rl, split_sft
 from trainers.checkpoints import KEEP
 from trainers.fit import Fit, ModelFacts, Training
+from trainers.worlds import zero_stage
 
 # Longest prompt that is counted where a stage names no `data.max_prompt_tokens`.
 PROMPT_TOKENS = 1024
+# Of a GPU's memory that vLLM takes where nothing is said: beside the trainer by TRL, on its own by itself.
+TRL_SHARE, VLLM_SHARE = 0.3, 0.9
 
 Architectures = Mapping[str, Mapping[str, Any]]  # config.json by catalogue name
 
@@ -50,7 +53,7 @@ class Disk:
     def text(self) -> str:
         text = (
             f"disk: {size(self.weights_gb + self.states_gb)} ({size(self.weights_gb)} of exported weights, "
-            f"{size(self.states_gb)} of training states until `manager clean`)"
+            f"{size(self.states_gb)} of training states, {KEEP} of each job, until `manager clean`)"
         )
         if self.unknown_jobs:
             names = ", ".join(sorted(self.unknown_models))
@@ -122,8 +125,9 @@ def disk(entries: Iterable[SweepJob], jobs: Mapping[str, Job], architectures: Ar
             if facts is None:
                 total.unknown_models.add(str(origin.get("name") or origin.get("hub") or origin.get("path")))
             continue
-        total.weights_gb += exports * fit.exported_gb(facts)
-        total.states_gb += KEEP * fit.state_gb(facts, _lora(job, facts))
+        precision = {"zero_stage": zero_stage(job.config.get("deepspeed")), "bf16": _bf16(job)}
+        total.weights_gb += exports * fit.exported_gb(facts, **precision)
+        total.states_gb += KEEP * fit.state_gb(facts, _lora(job, facts), **precision)
     return total
 
 
@@ -134,7 +138,7 @@ def _origin(job: Job, jobs: Mapping[str, Job]) -> Mapping[str, Any]:
 
 
 def _exports(job: Job) -> int | None:
-    settings = job.config["grpo" if job.kind is Kind.RL else "sft"]
+    settings = _settings(job)
     steps, every = settings.get("max_steps"), job.config.get("export_steps")
     if not steps or steps < 0:
         return None
@@ -171,35 +175,43 @@ def memory(
 
 
 def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
-    config = job.config
-    settings = config["grpo" if job.kind is Kind.RL else "sft"]
-    stage, offload = _zero(config.get("deepspeed"))
+    config, settings = job.config, _settings(job)
     generation = config.get("generation") or {}
-    colocated = generation.get("mode") == "colocate"
+    vllm = {key.removeprefix("vllm_"): value for key, value in generation.items()}
+    apart = generation.get("mode") == "server" and bool(job.resources.server_gpus)
+    default = VLLM_SHARE if apart else TRL_SHARE
     answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", 1024)
     prompt = (config.get("data") or {}).get("max_prompt_tokens", PROMPT_TOKENS) if job.kind is Kind.RL else 0
     return Training(
         world_size=job.resources.training_processes,
-        zero_stage=stage,
-        offload=offload,
+        zero_stage=zero_stage(config.get("deepspeed")),
+        offload=_offloaded(config.get("deepspeed")),
         micro_batch=micro_batch,
         tokens=prompt + answer,
         checkpointing=bool(settings.get("gradient_checkpointing", True)),
         reference=bool(settings.get("beta", 0.0)),
         lora_parameters=_lora(job, facts),
-        colocate_share=float(generation.get("vllm_gpu_memory_utilization", 0.3)) if colocated else 0.0,
-        sleep=bool(generation.get("vllm_enable_sleep_mode", True)),
+        vllm_share=float(vllm.get("gpu_memory_utilization", default)) if apart or vllm.get("mode") == "colocate" else 0,
+        vllm_apart=apart,
+        tensor_parallel=int(vllm.get("tensor_parallel_size") or 1),
+        sleep=bool(vllm.get("enable_sleep_mode", True)),
     )
 
 
-def _zero(deepspeed: Any) -> tuple[int, bool]:
-    """(ZeRO's stage, whether the optimiser is kept in the host's memory)."""
-    if not deepspeed:
-        return 0, False
+def _offloaded(deepspeed: Any) -> bool:
+    """Whether the optimiser is kept in the host's memory."""
     if isinstance(deepspeed, str):
-        return int(deepspeed.removeprefix("zero")[0]), deepspeed.endswith("offload")
-    zero = deepspeed.get("zero_optimization", {})
-    return int(zero.get("stage", 0)), "offload_optimizer" in zero
+        return deepspeed.endswith("offload")
+    return "offload_optimizer" in (deepspeed or {}).get("zero_optimization", {})
+
+
+def _bf16(job: Job) -> bool:
+    return bool(_settings(job).get("bf16", job.resources.gpus_per_node > 0))
+
+
+def _settings(job: Job) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] = job.config["grpo" if job.kind is Kind.RL else "sft"]
+    return settings
 
 
 def _lora(job: Job, facts: ModelFacts) -> int | None:

@@ -7,6 +7,9 @@ from typing import Any
 
 from manager.run import Failed
 
+# What `merged` cannot compute: more than a product of two matrices is added to a weight.
+NOT_PLAIN = ("use_dora", "lora_bias", "target_parameters", "trainable_token_indices", "layer_replication", "use_qalora")
+
 
 def peft_config(setting: Mapping[str, Any] | None) -> Any | None:
     """peft's config of `peft: {type: lora, …}`: `type` names the method, the rest is peft's own."""
@@ -19,6 +22,8 @@ def peft_config(setting: Mapping[str, Any] | None) -> Any | None:
     if kind != "LORA":
         # Exported weights are plain: only LoRA's can be computed without disturbing the training.
         raise Failed(f"peft.type is {kind.lower()!r}; valid: lora", cause="config")
+    if refused := sorted(key for key in NOT_PLAIN if given.get(key)):
+        raise Failed(f"peft.{refused[0]}: exported weights would be without it; leave it out", cause="config")
     try:
         return peft.LoraConfig(task_type="CAUSAL_LM", **given)
     except TypeError as error:

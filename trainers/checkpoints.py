@@ -144,3 +144,10 @@ def prune(folder: Path, keep: int = KEEP) -> None:
 def newest_complete(folder: Path) -> Path | None:
     """The newest marked state, without reading its files."""
     return next((path for _, path in states(folder) if is_complete(path)), None)
+
+
+def saved_processes(folder: Path) -> int | None:
+    """How many processes saved the newest marked state; None where there is none."""
+    newest = newest_complete(folder)
+    recorded = read_json(newest / MARKER) if newest else None
+    return recorded.get("world_size") if recorded else None

@@ -13,6 +13,7 @@ from typing import Any
 GB = 1e9
 USABLE = 0.92  # of a GPU's memory: the rest is the context, the allocator's fragments, communication buffers
 LOGITS_CHUNK_TOKENS = 4096  # log-probabilities are computed in chunks, never for all tokens at once
+BUCKET = 500_000_000  # numbers that DeepSpeed reduces at a time; two such buffers, as reducing overlaps with computing
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,42 @@ class Training:
     checkpointing: bool = True
     reference: bool = False  # beta > 0 keeps the base model beside
     lora_parameters: int | None = None  # None: all parameters are trained
-    colocate_share: float = 0.0  # of the GPU's memory that vLLM may take
+    vllm_share: float = 0.0  # of a GPU's memory that vLLM may take
+    vllm_apart: bool = False  # on GPUs of its own
+    tensor_parallel: int = 1
     sleep: bool = True  # vLLM gives its memory back while gradients are computed
 
 
 @dataclass(frozen=True)
+class Generation:
+    """vLLM's memory on one GPU: its own copy of the weights, and what is left for keys and values."""
+
+    share_gb: float
+    weights_gb: float
+    sequence_gb: float  # keys and values of one sequence of the full length
+    apart: bool
+
+    @property
+    def cache_gb(self) -> float:
+        return self.share_gb - self.weights_gb
+
+    @property
+    def sequences(self) -> int:
+        return max(0, int(self.cache_gb / self.sequence_gb))
+
+    def in_words(self) -> str:
+        what = (
+            f"vLLM {self.share_gb:.1f} GB{' on GPUs of its own' if self.apart else ''}: weights {self.weights_gb:.1f}"
+        )
+        if self.sequences:
+            return f"{what}, KV cache {self.cache_gb:.1f} for {self.sequences} sequences of the full length at a time"
+        needed = self.weights_gb + self.sequence_gb
+        return f"{what}, no room for the KV cache of one sequence ({needed:.1f} GB): raise vllm_gpu_memory_utilization"
+
+
+@dataclass(frozen=True)
 class Fit:
-    """GB per GPU, part by part; `fits` at the worse of the two moments of a step."""
+    """GB per GPU, part by part; `fits` at the worst moment of a step."""
 
     gpu_gb: float
     weights_gb: float
@@ -79,22 +109,31 @@ class Fit:
     optimizer_gb: float
     reference_gb: float
     activations_gb: float
-    generation_gb: float
+    buffers_gb: float  # of communication
+    update_gb: float  # the gradients once more, in fp32, while the optimiser works
+    generation: Generation | None
     sleep: bool
 
     @property
     def resident_gb(self) -> float:
-        return self.weights_gb + self.gradients_gb + self.optimizer_gb + self.reference_gb
+        return self.weights_gb + self.gradients_gb + self.optimizer_gb + self.reference_gb + self.buffers_gb
+
+    @property
+    def generation_gb(self) -> float:
+        """What vLLM takes of the GPUs that train."""
+        return self.generation.share_gb if self.generation and not self.generation.apart else 0.0
 
     @property
     def needed_gb(self) -> float:
-        """The most at one moment: training, or generation with the trainer's state resident."""
-        training = self.resident_gb + self.activations_gb + (0.0 if self.sleep else self.generation_gb)
+        """The most at one moment: gradients, the optimiser's step, or generation beside the trainer's state."""
+        awake = 0.0 if self.sleep else self.generation_gb
+        training = self.resident_gb + max(self.activations_gb, self.update_gb) + awake
         return max(training, self.resident_gb + self.generation_gb)
 
     @property
     def fits(self) -> bool:
-        return self.needed_gb <= USABLE * self.gpu_gb
+        room = self.generation is None or self.generation.sequences > 0
+        return room and self.needed_gb <= USABLE * self.gpu_gb
 
     def in_words(self) -> str:
         """One line for `manager plan`."""
@@ -103,12 +142,14 @@ class Fit:
             "gradients": self.gradients_gb,
             "optimiser": self.optimizer_gb,
             "reference": self.reference_gb,
+            "buffers": self.buffers_gb,
             "activations": self.activations_gb,
             "generation": self.generation_gb,
         }
         listed = " + ".join(f"{name} {value:.1f}" for name, value in parts.items() if value >= 0.05)
         verdict = "fits" if self.fits else "does not fit"
-        return f"{listed} GB per GPU, at most {self.needed_gb:.1f} at a time: {verdict} {self.gpu_gb:.0f} GB"
+        text = f"{listed} GB per GPU, at most {self.needed_gb:.1f} at a time: {verdict} {self.gpu_gb:.0f} GB"
+        return f"{text}; {self.generation.in_words()}" if self.generation else text
 
 
 def _activations(facts: ModelFacts, training: Training) -> float:
@@ -145,17 +186,34 @@ def estimate(facts: ModelFacts, training: Training, gpu_gb: float = 80.0) -> Fit
         # With an adapter the base is the model itself with the adapter taken off.
         reference_gb=reference / GB if training.reference and training.lora_parameters is None else 0.0,
         activations_gb=_activations(facts, training) / GB,
-        generation_gb=training.colocate_share * gpu_gb,
+        buffers_gb=2 * 2 * min(BUCKET, trained) / GB if stage in (1, 2) else 0.0,
+        update_gb=4 * trained / share[1] * on_gpu / GB if stage else 0.0,
+        generation=_generation(facts, training, gpu_gb) if training.vllm_share else None,
         sleep=training.sleep,
     )
 
 
-def state_gb(facts: ModelFacts, lora_parameters: int | None = None) -> float:
-    """The size of one full state on disk: weights, master weights and two moments in fp32."""
+def _generation(facts: ModelFacts, training: Training, gpu_gb: float) -> Generation:
+    """vLLM in bf16: weights and keys and values are split over the GPUs of a tensor-parallel group."""
+    split = training.tensor_parallel
+    numbers = 2 * facts.layers * max(1.0, facts.kv_heads / split) * facts.head_dim * training.tokens
+    return Generation(
+        training.vllm_share * gpu_gb, 2 * facts.parameters / split / GB, 2 * numbers / GB, training.vllm_apart
+    )
+
+
+def state_gb(facts: ModelFacts, lora_parameters: int | None = None, *, zero_stage: int = 0, bf16: bool = True) -> float:
+    """The size of one full state on disk.
+
+    Always the weights as transformers saves them (of an adapter the adapter's alone) and two moments in fp32. With
+    ZeRO also the fp32 weights, and below stage 3 DeepSpeed's own copy of what is trained.
+    """
     trained = facts.parameters if lora_parameters is None else lora_parameters
-    return (2 * facts.parameters + 12 * trained) / GB
+    weights = 2 if zero_stage and bf16 else 4
+    copies = 2 if zero_stage in (1, 2) else 1
+    return (copies * weights + (12 if zero_stage else 8)) * trained / GB
 
 
-def exported_gb(facts: ModelFacts) -> float:
-    """The size of one exported model in bf16."""
-    return 2 * facts.parameters / GB
+def exported_gb(facts: ModelFacts, *, zero_stage: int = 0, bf16: bool = True) -> float:
+    """The size of one exported model: with ZeRO on GPUs bf16, else the fp32 weights that are trained."""
+    return (2 if zero_stage and bf16 else 4) * facts.parameters / GB

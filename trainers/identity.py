@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluators import benchmark_data, benchmarks
-from evaluators.data import default_data_dir
+from evaluators.data import default_data_dir, require
+from manager.errors import UserError
 from manager.run import Failed
 from trainers import sources
 
@@ -74,6 +75,22 @@ def _identified(source: Mapping[str, Any], folder: Path | None) -> Mapping[str, 
     rows = rows_of(source, folder) if folder is not None else None
     versions = versions_of(source)
     return {**source, **({"rows": rows} if rows else {}), **({"versions": versions} if versions else {})}
+
+
+def absent(data: Mapping[str, Any]) -> dict[str, str]:
+    """What of `config.data` is not on this disk -> what to run, for sources and for what they are compared with."""
+    found = benchmark_data.missing(data.get("decontaminate") or ())
+    for source in data["sources"]:
+        name, split = sources.name_of(source), source.get("split", "train")
+        if "benchmark" in source:
+            found |= benchmark_data.missing([name], split=split)
+        elif name in sources.READERS:
+            try:
+                with sources.fetch_told(source, default_data_dir()):
+                    require(sources.place_of(source), split)
+            except UserError as error:
+                found[name] = str(error)
+    return found
 
 
 # Asked again by the job, before it trains.

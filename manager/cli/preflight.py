@@ -2,25 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from manager.errors import UserError
-from manager.job import Kind, Sweep
+from manager.job import Job, Kind, Sweep
 from manager.store import Store
 
+TRAININGS = (Kind.SFT, Kind.RL)
 
-def require_data(store: Store, sweep: Sweep) -> None:
-    """Refuse a sweep whose benchmarks have no data here, in one line that names the command to run."""
+
+def require(store: Store, sweep: Sweep) -> None:
+    """Refuse a sweep some of whose jobs could not run, in one line that names what to do."""
+    for problem in problems(store, sweep):
+        raise UserError(f"sweep {sweep.name}: {problem}")
+
+
+def problems(store: Store, sweep: Sweep) -> Iterator[str]:
+    """Why jobs of the sweep that have no result yet could not run."""
+    todo = [entry.job for entry in sweep.jobs if not store.run(entry.job.id).is_done()]
+    yield from _benchmarks(todo)
+    yield from _training_data(todo)
+    yield from _states(store, todo)
+
+
+def _benchmarks(todo: Sequence[Job]) -> Iterator[str]:
     from evaluators.benchmark_data import missing
 
     wanted = {
         row["name"]
-        for entry in sweep.jobs
-        if entry.job.kind is Kind.EVALUATE and not store.run(entry.job.id).is_done()
-        for row in entry.job.config["benchmarks"]
+        for job in todo
+        if job.kind is Kind.EVALUATE
+        for row in job.config["benchmarks"]
         if row["data"].get("hub")
     }
-    absent = missing(sorted(wanted))
-    if absent:
+    if absent := missing(sorted(wanted)):
         first = next(iter(absent.values()))
-        raise UserError(
-            f"sweep {sweep.name}: no data for {len(absent)} of its benchmarks ({', '.join(absent)}): {first}"
-        )
+        yield f"no data for {len(absent)} of its benchmarks ({', '.join(absent)}): {first}"
+
+
+def _training_data(todo: Sequence[Job]) -> Iterator[str]:
+    from trainers.identity import absent
+
+    read = [job.config.get("data") or {} for job in todo if job.kind in (*TRAININGS, Kind.SAMPLE)]
+    for data in {str(one["name"]): one for one in read if "sources" in one}.values():
+        if missing := absent(data):
+            first = next(iter(missing.values()))
+            yield f"no data for {len(missing)} of what {data['name']} is made of ({', '.join(missing)}): {first}"
+
+
+def _states(store: Store, todo: Sequence[Job]) -> Iterator[str]:
+    """A training goes on from its state with as many processes as saved it, or as it can be converted for."""
+    from trainers.checkpoints import saved_processes
+    from trainers.worlds import obstacle
+
+    for job in todo:
+        if job.kind not in TRAININGS:
+            continue
+        folder = store.run(job.id).path / "checkpoints"
+        saved = saved_processes(folder)
+        if saved is not None and (why := obstacle(job.config, saved, job.resources.training_processes)):
+            yield f"job {job.id} {why}; give its stage {saved} again (resources), or remove {folder} to start it anew"

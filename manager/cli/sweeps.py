@@ -55,6 +55,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what would run, what is done, and what it costs. Changes nothing."""
+    from manager.cli.preflight import problems
     from manager.observe import all_facts
     from manager.shards import ShardChooser
 
@@ -68,12 +69,14 @@ def plan(
     if as_json:
         shards = [vars(choice) for choice in chooser.choices]
         listed = [_action_json(each) for each in todo]
-        print_json({"name": sweep_.name, **forecast.to_json(), "shards": shards, "jobs": listed})
+        refused = list(problems(here, sweep_))
+        print_json({"name": sweep_.name, **forecast.to_json(), "refused": refused, "shards": shards, "jobs": listed})
         return
     console = Console()
     console.print(render.plan(todo))
     console.print(_plan_summary(todo))
-    for line in (*chooser.lines(), *forecast.lines()):
+    refused = [f"`manager sweep` would refuse it: {problem}" for problem in problems(here, sweep_)]
+    for line in (*chooser.lines(), *forecast.lines(), *refused):
         indent = len(line) - len(line.lstrip())
         console.print(Padding(Text(line.strip()), (0, 0, 0, indent), expand=False))
     if scripts:
@@ -147,11 +150,11 @@ def run_sweep(
 ) -> int:
     """Run what is missing where the sweep belongs; returns the exit status."""
     from manager.backends import choose
-    from manager.cli.preflight import require_data
+    from manager.cli.preflight import require
     from manager.cluster.local import LocalBackend
 
     backend = choose(store, sweep, cluster, slots, canary)
-    require_data(store, sweep)
+    require(store, sweep)
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 

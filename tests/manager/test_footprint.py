@@ -27,6 +27,20 @@ def test_the_sizes_of_a_base_model_give_the_parameters_that_its_row_names(name: 
     assert facts.parameters / 1e9 == pytest.approx(row["size_b"], rel=0.01)
 
 
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_the_parameters_are_those_of_the_real_model_of_these_sizes(name: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = dict(ARCHITECTURES[name])
+    config = AutoConfig.for_model(sizes.pop("model_type"), **sizes)
+    with torch.device("meta"):
+        real = AutoModelForCausalLM.from_config(config)
+    facts = model_facts({"name": name, "hub": "not/on-this-disk"}, ARCHITECTURES)
+    assert facts is not None
+    assert facts.parameters == sum(one.numel() for one in real.parameters())
+
+
 def test_every_model_that_the_shipped_sweeps_train_has_known_sizes() -> None:
     for path in sorted((ROOT / "sweeps").glob("*.yaml")):
         entries = trainings(path.name)
@@ -39,9 +53,9 @@ def test_disk_is_the_exported_steps_and_two_states_of_each_training() -> None:
     found = disk(entries, {entry.job.id: entry.job for entry in entries}, ARCHITECTURES)
     trained = sum(entry.stage == "train" for entry in entries)
     assert trained == 8
-    # 3.2127 B parameters: 2 bytes each in the weights of steps 100 to 600 and 625, 14 in a full state.
+    # 3.2127 B parameters: 2 bytes each in the weights of steps 100 to 600 and 625, 16 in a full state of ZeRO-2.
     assert found.weights_gb == pytest.approx(trained * 7 * 2 * 3.2127, rel=1e-3)
-    assert found.states_gb == pytest.approx(trained * 2 * 14 * 3.2127, rel=1e-3)
+    assert found.states_gb == pytest.approx(trained * 2 * 16 * 3.2127, rel=1e-3)
     assert found.unknown_jobs == 0
 
 

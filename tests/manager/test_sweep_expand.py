@@ -289,6 +289,7 @@ def test_rl_config_is_fully_resolved(tmp_path: Path) -> None:
         "data": {
             "name": "mini-math", "domain": "math", "seed": 42, "size": None,
             "sources": [{"benchmark": "mini_math", "version": 3, "split": "train", "domain": "math", "weight": 1.0}],
+            "max_prompt_tokens": 1024,
         },
         "seed": 0,
         "trainer": "grpo",

@@ -55,8 +55,8 @@ def test_zero_stages_share_out_optimiser_then_gradients_then_weights():
 def test_eight_billion_parameters_need_zero_and_the_small_model_does_not():
     assert fit().resident_gb == pytest.approx(16 * 8.03, abs=0.1)
     assert not fit(zero_stage=0).fits
-    assert fit(zero_stage=2, colocate_share=0.4).fits
-    assert fit(QWEN_1_5B, zero_stage=2, colocate_share=0.4, reference=True).fits
+    assert fit(zero_stage=2, vllm_share=0.4).fits
+    assert fit(QWEN_1_5B, zero_stage=2, vllm_share=0.4, reference=True).fits
 
 
 def test_what_makes_it_larger_and_smaller():
@@ -65,19 +65,39 @@ def test_what_makes_it_larger_and_smaller():
     assert fit(reference=True, zero_stage=2).reference_gb == pytest.approx(16.06, abs=0.01)
     assert fit(lora_parameters=10**7, reference=True).reference_gb == 0.0, "the adapter is taken off instead"
     assert fit(lora_parameters=10**7).optimizer_gb < 1
-    awake, asleep = (fit(zero_stage=2, colocate_share=0.5, sleep=sleep) for sleep in (False, True))
+    awake, asleep = (fit(zero_stage=2, vllm_share=0.5, sleep=sleep) for sleep in (False, True))
     assert awake.needed_gb > asleep.needed_gb
 
 
 def test_the_words_name_every_part():
-    assert fit(zero_stage=2, colocate_share=0.4).in_words().startswith("weights 16.1 + gradients 2.0 + optimiser 12.0")
+    assert fit(zero_stage=2, vllm_share=0.4).in_words().startswith("weights 16.1 + gradients 2.0 + optimiser 12.0")
     assert fit().in_words().endswith("does not fit 80 GB")
+
+
+def test_vllm_needs_room_for_its_weights_and_one_sequence():
+    enough = fit(zero_stage=2, vllm_share=0.4).generation
+    assert enough is not None
+    # 2 x 32 layers x 8 heads x 128 numbers of 2 bytes a token, 9216 tokens; 32 GB less 16.06 of weights.
+    assert enough.sequence_gb == pytest.approx(1.208, abs=0.001)
+    assert enough.sequences == 13
+    tight = fit(zero_stage=2, vllm_share=0.2)
+    assert not tight.fits
+    assert "no room for the KV cache of one sequence" in tight.in_words()
+    assert fit(zero_stage=2, vllm_share=0.2, tensor_parallel=2).fits
+    apart = fit(zero_stage=3, vllm_share=0.9, vllm_apart=True)
+    assert apart.generation_gb == 0.0
+    assert "on GPUs of its own" in apart.in_words()
 
 
 def test_disk_use():
     facts = ModelFacts.from_config(LLAMA_8B)
-    assert state_gb(facts) == pytest.approx(112.4, abs=0.1)
-    assert exported_gb(facts) == pytest.approx(16.06, abs=0.01)
+    billions = 8.030261248
+    assert state_gb(facts) == pytest.approx(12 * billions), "fp32 weights and two moments"
+    assert state_gb(facts, zero_stage=2) == pytest.approx(16 * billions), "bf16 twice, fp32 weights, two moments"
+    assert state_gb(facts, zero_stage=3) == pytest.approx(14 * billions)
+    assert state_gb(facts, 10**7, zero_stage=2) == pytest.approx(0.16)
+    assert exported_gb(facts) == pytest.approx(4 * billions)
+    assert exported_gb(facts, zero_stage=2) == pytest.approx(2 * billions)
 
 
 def test_the_control_plane_can_use_it_without_torch():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluators.benchmark import Item, Outcome, Score
 from experiments import catalog
 from manager.sweep import load_sweep
 from trainers import batch, rewards, settings
@@ -38,9 +39,29 @@ def known(trainer: str) -> set[str]:
 def test_a_preset_is_extended_by_a_sweep_and_understood_by_trl(tmp_path: Path, preset: Path) -> None:
     made = arguments(tmp_path, f"name: p\nextends: {preset}\nstages:\n  train: {STAGE}}}\n")
     assert set(made) <= known("grpo")
-    assert (made["num_generations"], made["steps_per_generation"], made["max_steps"]) == (8, 16, 625)
-    assert made["temperature"] == 0.6
     assert made["vllm_enable_sleep_mode"] is True
+    if preset.stem.startswith("paper-"):
+        assert (made["num_generations"], made["steps_per_generation"], made["max_steps"]) == (8, 16, 625)
+        assert made["temperature"] == 0.6
+    else:  # 512 prompts x 16 over 8 GPUs are 1,024 completions, 4 in a pass; 32 prompts make a step
+        assert (made["num_generations"], made["steps_per_generation"], made["save_steps"]) == (16, 256, 96)
+
+
+def test_dapo_punishes_overlong_answers_as_its_authors_do() -> None:
+    """Of rewards 1 and -1 up to 1 is taken over the last 4,096 of 20,480 tokens; of our 1 and 0, half of it."""
+    import yaml
+
+    preset = next(path for path in PRESETS if path.stem == "dapo")
+    row = yaml.safe_load(preset.read_text())["defaults"]["rl"]
+    [(_, part)] = rewards.resolve(row["reward"])
+    limit = row["grpo"]["max_completion_length"]
+    right = Score(1.0, Outcome.RIGHT, "5")
+    judged = [
+        rewards.Judged("mini_math", "math", Item("0", {}), "5", tokens, False, right)
+        for tokens in (100, 16384, 18432, 20480)
+    ]
+    theirs = [1.0, 1.0, 0.5, 0.0]
+    assert part(judged, rewards.Context(0, 0, 0, limit)) == [(reward + 1) / 2 for reward in theirs]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
