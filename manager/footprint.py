@@ -217,8 +217,11 @@ def _settings(job: Job) -> Mapping[str, Any]:
 def _lora(job: Job, facts: ModelFacts) -> int | None:
     """The number of parameters that an adapter trains; None without one."""
     peft = job.config.get("peft")
-    if not peft:
-        return None
+    return lora_parameters(peft, facts) if peft else None
+
+
+def lora_parameters(peft: Mapping[str, Any], facts: ModelFacts) -> int:
+    """The parameters of a LoRA adapter on the linear layers that it names."""
     hidden, inner = facts.hidden_size, facts.intermediate_size
     queries, keys = facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim
     widths = {

@@ -106,7 +106,9 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._warn_without_signal(state.global_step, values)
         self.last = values
         self.run.log(values, state.global_step)
-        shown = {name: values[name] for name in ("reward", "loss", "tokens_per_s") if name in values}
+        shown: dict[str, Any] = {name: values[name] for name in ("reward", "loss", "tokens_per_s") if name in values}
+        if self._without_signal >= WITHOUT_SIGNAL:
+            shown["warning"] = f"all rewards equal for {self._without_signal} batches"
         self.run.progress(state.global_step, state.max_steps, "step", tokens=values.get("num_tokens", 0.0), **shown)
 
     def _timing(self, values: dict[str, float], elapsed: float) -> dict[str, float]:
@@ -161,6 +163,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         if self._without_signal == WITHOUT_SIGNAL:
             message = f"all rewards of a group were equal for {WITHOUT_SIGNAL} batches; {likely_cause(values)}"
             self.run.event("no_learning_signal", message, step=step)
+            if self.run.rank == 0:
+                print(f"warning: step {step}: {message}", flush=True)  # `manager logs` shows it
 
     # States and exports
 

@@ -305,16 +305,11 @@ def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[t
 def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     batch = config["batch"]
     count = batch["mini_batch"] * batch["samples"]
-    iterations = config["grpo"].get("num_iterations") or 1
-    cycle = iterations * batch["prompts"] // batch["mini_batch"]
-    last = config["grpo"].get("max_steps", 0)
-    made = f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}"
-    if config["export_steps"] % cycle and not 0 < last <= config["export_steps"]:
-        why = f"{made}, and weights are exported between them only: {config['export_steps']} is no multiple of {cycle}"
-        tell(("export_steps",), why)
-    if (save := config["grpo"].get("save_steps")) and save % cycle:
-        why = f"{made}; a state saved among them could not be resumed exactly: {save} is no multiple of {cycle}"
-        tell(("grpo", "save_steps"), why)
+    _check_cycle(config, tell)
+    parts, weights = config["reward"], config["grpo"].get("reward_weights")
+    rewards = len(parts) if isinstance(parts, list) else 1
+    if isinstance(weights, list) and len(weights) != rewards:
+        tell(("grpo", "reward_weights"), f"{len(weights)} weights for {rewards} rewards; one for each of `reward`")
     words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
     if resources.server_gpus and config["generation"]["mode"] != "server":
         tell(("resources", "server_gpus"), f"generation is {config['generation']['mode']}; write generation: server")
@@ -324,6 +319,20 @@ def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tu
     if config["generation"].get("dynamic_sampling") and batch["prompts"] % world:
         why = f"dynamic sampling needs whole groups on every process: {batch['prompts']} prompts, {world} processes"
         tell(("batch", "prompts"), f"{why}; use a multiple of {world}")
+
+
+def _check_cycle(config: Mapping[str, Any], tell: Callable[[tuple[str, ...], str], None]) -> None:
+    """Weights and states are saved between generated batches: one of these is a cycle of optimiser steps."""
+    batch, settings, every = config["batch"], config["grpo"], config["export_steps"]
+    cycle = (settings.get("num_iterations") or 1) * batch["prompts"] // batch["mini_batch"]
+    made = f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}"
+    if every % cycle and not 0 < settings.get("max_steps", 0) <= every:
+        why = f"{made}, and weights are exported between them only: {every} is no multiple of {cycle}"
+        tell(("export_steps",), why)
+    save = settings.get("save_steps", cycle)
+    if save is not MISSING and (not isinstance(save, int) or save % cycle):
+        why = f"{made}; a state saved among them could not be resumed exactly: {save} is no multiple of {cycle}"
+        tell(("grpo", "save_steps"), why)
 
 
 def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:

