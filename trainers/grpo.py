@@ -13,6 +13,7 @@ from manager.run import Failed, Run
 from trainers import (
     adapters,
     batch,
+    checkpoints,
     data,
     distributed,
     libraries,
@@ -93,6 +94,7 @@ def _prompts(run: Run, tokenizer: Any, name: str) -> Any:
     if run.rank == 0:
         try:
             prepared = prepare.prepare(setting, cache, data.data_dir(run.config), limit)
+            _require_same_prompts(run, prepared.digest)
         except Failed as error:
             problem, cause = str(error), error.cause
     prepared, problem, cause = distributed.from_first((prepared, problem, cause))
@@ -101,3 +103,16 @@ def _prompts(run: Run, tokenizer: Any, name: str) -> Any:
     run.event("data", f"{prepared.rows} prompts, digest {prepared.digest[:12]}", digest=prepared.digest,
               rows=prepared.rows, left_out=prepared.left_out)  # fmt: skip
     return prepare.load(prepared)
+
+
+def _require_same_prompts(run: Run, digest: str) -> None:
+    """A training that has a state goes on with the prompts that it began with, or not at all."""
+    if checkpoints.newest_complete(run.path / "checkpoints") is None:
+        return
+    told = [one["digest"] for one in run.directory.journal() if one.get("name") == "data" and "digest" in one]
+    if told and told[-1] != digest:
+        raise Failed(
+            f"data: the prompts have the digest {digest[:12]}, those that the training began with had {told[-1][:12]}; "
+            f"bring the old data back, or remove {run.path / 'checkpoints'} to start it anew",
+            cause="data_changed",
+        )

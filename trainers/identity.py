@@ -77,19 +77,18 @@ def _identified(source: Mapping[str, Any], folder: Path | None) -> Mapping[str, 
     return {**source, **({"rows": rows} if rows else {}), **({"versions": versions} if versions else {})}
 
 
-def absent(data: Mapping[str, Any]) -> dict[str, str]:
-    """What of `config.data` is not on this disk -> what to run, for sources and for what they are compared with."""
-    found = benchmark_data.missing(data.get("decontaminate") or ())
+def absent(data: Mapping[str, Any]) -> list[str]:
+    """What of `config.data` is not on this disk: of the sources, and of what they are compared with."""
+    found = list(benchmark_data.missing(data.get("decontaminate") or ()))
     for source in data["sources"]:
         name, split = sources.name_of(source), source.get("split", "train")
         if "benchmark" in source:
-            found |= benchmark_data.missing([name], split=split)
+            found += benchmark_data.missing([name], split=split)
         elif name in sources.READERS:
             try:
-                with sources.fetch_told(source, default_data_dir()):
-                    require(sources.place_of(source), split)
-            except UserError as error:
-                found[name] = str(error)
+                require(sources.place_of(source), split)
+            except UserError:
+                found.append(name)
     return found
 
 

@@ -58,7 +58,12 @@ class Judge:
     def ask(self, questions: Sequence[Question]) -> list[float | None]:
         """A reward for each; Unreachable if one of them got no answer at all."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(self._ask, questions))
+            asked = [pool.submit(self._ask, question) for question in questions]
+            try:
+                return [one.result() for one in asked]
+            except Unreachable:
+                pool.shutdown(wait=False, cancel_futures=True)  # the others would wait as long, one after another
+                raise
 
     def _ask(self, question: Question) -> float | None:
         answer = question.answer.rsplit("</think>", 1)[-1].strip()[-MOST_CHARACTERS:]

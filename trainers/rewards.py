@@ -260,6 +260,10 @@ def functions(
             found = [part(judged, context) for _, part in named]
             columns["log_extra"]("unjudged_by", _unjudged([name for name, _ in named], found))
             last = (completions, _whole(found))
+            for (name, _), values in zip(named, last[1], strict=True):
+                for one, value in zip(judged, values, strict=True):
+                    if value is not None:
+                        columns["log_metric"](f"rewards/{name}/{one.domain}", value)
         return last[1]
 
     made = []

@@ -18,6 +18,7 @@ from typing import Any
 from manager.atomic import write_text
 from manager.run import Failed, Run
 from trainers import checkpoints, distributed
+from trainers.worlds import obstacle, zero_stage
 
 TAG_FILE = "latest_universal"
 
@@ -27,13 +28,12 @@ def adapt(run: Run, deepspeed: Mapping[str, Any] | None, folder: Path) -> dict[s
     if deepspeed is None:
         return None
     config = dict(deepspeed)
-    newest = distributed.from_first(checkpoints.newest_complete(folder) if run.rank == 0 else None)
-    saved = (checkpoints.read_json(newest / checkpoints.MARKER) or {}).get("world_size") if newest else None
-    if newest is None or saved in (None, run.world_size):
+    newest, saved = distributed.from_first(_state_of_others(folder, run.world_size) if run.rank == 0 else (None, None))
+    if newest is None:
         return config
     problem = ""
     if run.rank == 0:
-        problem = _convert(newest, stage=config.get("zero_optimization", {}).get("stage", 0)) or ""
+        problem = obstacle(run.config, saved, run.world_size) or _convert(newest, zero_stage(deepspeed)) or ""
     if problem := distributed.from_first(problem):
         raise Failed(
             f"{newest} was saved by {saved} processes and could not be converted for {run.world_size}: {problem}; "
@@ -42,6 +42,16 @@ def adapt(run: Run, deepspeed: Mapping[str, Any] | None, folder: Path) -> dict[s
         )
     config["checkpoint"] = {**config.get("checkpoint", {}), "load_universal": True}
     return config
+
+
+def _state_of_others(folder: Path, now: int) -> tuple[Path | None, int | None]:
+    """The state that will be gone on from and how many processes saved it, if these are not `now`."""
+    if checkpoints.saved_processes(folder) in (None, now):
+        return None, None
+    # Only a sound one is converted: training.find_state sets the others aside.
+    sound = next((path for _, path in checkpoints.states(folder) if checkpoints.problem(path) is None), None)
+    saved = checkpoints.read_json(sound / checkpoints.MARKER)["world_size"] if sound else now
+    return (None, None) if saved == now else (sound, saved)
 
 
 def _convert(state: Path, stage: int) -> str | None:

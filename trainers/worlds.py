@@ -21,6 +21,10 @@ def zero_stage(deepspeed: Any) -> int:
 
 def obstacle(config: Mapping[str, Any], saved: int, now: int) -> str | None:
     """Why a state that `saved` processes wrote cannot go on with `now` of them; None where it can."""
-    if saved == now or not zero_stage(config.get("deepspeed")):
+    deepspeed = config.get("deepspeed")
+    if saved == now or not deepspeed or zero_stage(deepspeed):
         return None
-    return None
+    return (
+        f"has a state that {saved} processes saved, and {now} are asked for now: DeepSpeed converts such a state "
+        "only with ZeRO (zero_optimization.stage 1, 2 or 3)"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 from manager.errors import UserError
@@ -44,10 +45,14 @@ def _training_data(todo: Sequence[Job]) -> Iterator[str]:
     from trainers.identity import absent
 
     read = [job.config.get("data") or {} for job in todo if job.kind in (*TRAININGS, Kind.SAMPLE)]
-    for data in {str(one["name"]): one for one in read if "sources" in one}.values():
+    for name, data in {str(one["name"]): one for one in read if "sources" in one}.items():
         if missing := absent(data):
-            first = next(iter(missing.values()))
-            yield f"no data for {len(missing)} of what {data['name']} is made of ({', '.join(missing)}): {first}"
+            domains = " ".join(f"--domain {one}" for one in name.split("+"))
+            command = f"manager data fetch {domains} --to {os.environ.get('MANAGER_DATA_DIR') or 'DIR'}"
+            yield (
+                f"data {name}: {len(missing)} of what it is made of and compared with are not on this disk "
+                f"({', '.join(missing)}); run `{command}` where there is a network"
+            )
 
 
 def _states(store: Store, todo: Sequence[Job]) -> Iterator[str]:

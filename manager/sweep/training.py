@@ -316,6 +316,10 @@ def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tu
     if config["generation"]["mode"] != "server" or resources.server_gpus:  # else nobody knows what all of them do
         _check_split(words, count, resources, tell)
     world = resources.training_processes
+    group = config["generation"].get("vllm_tensor_parallel_size") or config["generation"].get("tensor_parallel_size")
+    if isinstance(group, int) and (resources.server_gpus or world) % group:
+        where = f"{resources.server_gpus} GPUs of the server" if resources.server_gpus else f"{world} processes"
+        tell(("generation", "vllm_tensor_parallel_size"), f"{where} do not divide into groups of {group}")
     if config["generation"].get("dynamic_sampling") and batch["prompts"] % world:
         why = f"dynamic sampling needs whole groups on every process: {batch['prompts']} prompts, {world} processes"
         tell(("batch", "prompts"), f"{why}; use a multiple of {world}")

@@ -155,6 +155,8 @@ def test_gloo_and_signals() -> None:
         ("PREEMPTED", "preempted", Remedy.RETRY),
         ("CANCELLED by 1000", "cancelled_outside", Remedy.RETRY),
         ("FAILED 9:0", "killed", Remedy.RETRY),  # 137, folded by Slurm
+        ("FAILED 6:0", "crashed", Remedy.RETRY),  # a rank aborted: 134, folded
+        ("FAILED 0:6", "crashed", Remedy.RETRY),
         ("FAILED 0:9", "killed", Remedy.RETRY),
         ("FAILED 0:53", "launch", Remedy.OTHER_NODE),
         ("FAILED 0:11", "crashed", Remedy.RETRY),

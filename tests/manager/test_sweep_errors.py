@@ -81,6 +81,8 @@ TRAIN = "matrix: {x: [1]}\nstages:\n  t: {kind: rl, model: fino1-8b, data: math,
          "resumed exactly: 6 is no multiple of 4"),
         ("reward: [correct, format_only], grpo: {reward_weights: [1.0]}",
          "t.grpo.reward_weights: 1 weights for 2 rewards; one for each of `reward`"),
+        ("generation: {mode: colocate, vllm_tensor_parallel_size: 3}, resources: {gpus_per_node: 8}",
+         "t.generation.vllm_tensor_parallel_size: 8 processes do not divide into groups of 3"),
         ("generation: {dynamic_sampling: true}, batch: {prompts: 12}, resources: {gpus_per_node: 8}",
          "t.batch.prompts: dynamic sampling needs whole groups on every process: 12 prompts, 8 processes; use a "
          "multiple of 8"),

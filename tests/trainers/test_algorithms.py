@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ def test_the_algorithm_trains_and_is_resumable(root: Path, model: dict[str, str]
 
     change = ALGORITHMS[name]
     iterations = change["grpo"].get("num_iterations", 1)
-    settings = {**SETTINGS, **change["grpo"], "max_steps": 4 * iterations, "save_steps": 2 * iterations}
+    settings = {**SETTINGS, **change["grpo"], "max_steps": 6 * iterations, "save_steps": 2 * iterations}
     config = running.rl_config(model, **{**change, "grpo": settings, "export_steps": None})
     undisturbed = running.start(running.add(root / "a", "rl", config))
     disturbed = running.start(running.add(root / "b", "rl", config))
-    kill(disturbed, 3 * iterations)
+    step = random.Random().randrange(2 * iterations + 1, 6 * iterations)
+    print(f"killed after step {step}")
+    kill(disturbed, step)
     resumed = running.start(disturbed.directory, "0002")
     assert undisturbed.wait()["outcome"] == resumed.wait()["outcome"] == "done"
     assert_same_from(resumed, undisturbed)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from manager.diagnose import Remedy, diagnose
 from tests.trainers import running
 from tests.trainers.test_export import LORA
 from trainers import checkpoints
@@ -40,7 +43,9 @@ def test_killed_and_resumed_every_zero_stage_is_the_same_training(
     undisturbed = running.start(running.add(root / "a", "rl", config, tasks_per_node=2), world_size=2)
     assert undisturbed.wait()["outcome"] == "done"
     disturbed = running.start(running.add(root / "b", "rl", config, tasks_per_node=2), world_size=2)
-    kill(disturbed, 5)
+    step = random.Random().randrange(3, 8)
+    print(f"killed after step {step}")
+    kill(disturbed, step)
     resumed = running.start(disturbed.directory, "0002", world_size=2)
     assert resumed.wait()["outcome"] == "done"
     assert_same_from(resumed, undisturbed)
@@ -55,6 +60,23 @@ def test_asking_one_process_to_stop_stops_both_after_a_save(root: Path, model: d
     attempt.ranks[1].terminate()
     assert attempt.wait()["outcome"] == attempt.out(1)["outcome"] == "interrupted"
     assert checkpoints.newest(directory.path / "checkpoints").step == max(attempt.metrics())
+
+
+@pytest.mark.slow
+def test_a_rank_that_aborts_ends_the_attempt_as_one_that_is_tried_again(root: Path, model: dict[str, str]) -> None:
+    """Libraries abort now and then (once in some 27 runs of ZeRO-2 here, unexplained): a retry has to mend it."""
+    directory = running.add(root, "rl", running.rl_config(model, deepspeed="zero2"), tasks_per_node=2)
+    first = running.start(directory, world_size=2)
+    first.wait_until(lambda: 3 in first.metrics())
+    first.ranks[1].send_signal(signal.SIGABRT)
+    assert first.ranks[1].wait(timeout=running.DEADLINE_S) == -signal.SIGABRT
+    assert first.ranks[0].wait(timeout=running.DEADLINE_S) != 0, "it does not wait for the one that is gone"
+    found = diagnose((first.folder / "log-0.txt").read_text())
+    assert found is not None
+    assert (found.cause, found.remedy) == ("communication", Remedy.RETRY)
+    again = running.start(directory, "0002", world_size=2)
+    assert again.wait()["outcome"] == "done"
+    assert max(again.metrics()) == 8
 
 
 @pytest.mark.slow

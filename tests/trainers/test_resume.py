@@ -93,3 +93,14 @@ def test_a_kill_between_the_last_state_and_its_export_only_exports(
     assert weights(again, step) == before
     assert again.out()["models"] == [4, 8]
     assert again.out()["metrics"]["loss"] == first.out()["metrics"]["loss"]
+
+
+def test_a_training_does_not_go_on_with_other_prompts(root: Path, model: dict[str, str]) -> None:
+    directory = running.add(root, "rl", running.rl_config(model))
+    kill(running.start(directory), 5)
+    [told] = {record["digest"] for record in directory.journal() if record.get("name") == "data"}
+    for marker in (root / "prepared").glob("*/COMPLETE.json"):
+        marker.write_text(marker.read_text().replace(told, "0" * 64))
+    out = running.start(directory, "0002").wait()
+    assert (out["outcome"], out["cause"]) == ("failed", "data_changed")
+    assert told[:12] in out["message"]

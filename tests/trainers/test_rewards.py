@@ -14,7 +14,7 @@ import pytest
 from evaluators import benchmarks
 from evaluators.benchmark import Item, Outcome, Score
 from manager.run import Failed
-from trainers import rewards, scoring
+from trainers import judge, rewards, scoring
 
 END = 7
 MATH = benchmarks.get("mini_math")
@@ -295,3 +295,11 @@ def test_a_dead_judge_stops_the_training_and_rewards_nothing(server: ThreadingHT
         given("judge_verifier", [judged(Outcome.WRONG, text="x")], **at(server))
     assert failed.value.cause == "judge_unreachable"
     assert failed.value.retryable
+
+
+def test_the_answers_that_a_dead_judge_still_owes_are_not_waited_for(server: ThreadingHTTPServer, monkeypatch):
+    monkeypatch.setattr("trainers.judge.PAUSE_S", 0.0)
+    server.failures = 10**6
+    with pytest.raises(Failed, match="does not answer"):
+        given("judge_verifier", [judged(Outcome.WRONG, text=str(n)) for n in range(50 * judge.AT_ONCE)], **at(server))
+    assert len(server.seen) < 25 * judge.AT_ONCE * judge.TRIES, "not even half of them were asked"
