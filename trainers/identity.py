@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluators import benchmark_data, benchmarks
+from evaluators.benchmark import DataSource
 from evaluators.data import default_data_dir, require
+from evaluators.fetch import data_sources
 from manager.errors import UserError
 from manager.run import Failed
 from trainers import sources
@@ -78,18 +80,30 @@ def _identified(source: Mapping[str, Any], folder: Path | None) -> Mapping[str, 
 
 
 def absent(data: Mapping[str, Any]) -> list[str]:
-    """What of `config.data` is not on this disk: of the sources, and of what they are compared with."""
-    found = list(benchmark_data.missing(data.get("decontaminate") or ()))
+    """What of `config.data` is not on this disk, of sources and of what they are compared with. Reads no row."""
+    wanted = [(name, "test") for name in data.get("decontaminate") or ()]
+    wanted += [
+        (source["benchmark"], source.get("split", "train")) for source in data["sources"] if "benchmark" in source
+    ]
+    places = {name: [place for place, one in data_sources(benchmarks.get(name)) if one == split]
+              for name, split in wanted if name in benchmarks.names()}  # fmt: skip
+    split_of = dict(wanted)
     for source in data["sources"]:
-        name, split = sources.name_of(source), source.get("split", "train")
-        if "benchmark" in source:
-            found += benchmark_data.missing([name], split=split)
-        elif name in sources.READERS:
-            try:
-                require(sources.place_of(source), split)
-            except UserError:
-                found.append(name)
-    return found
+        if source.get("hub") in sources.READERS:
+            places[source["hub"]] = [sources.place_of(source)]
+            split_of[source["hub"]] = source.get("split", "train")
+    return [name for name, listed in places.items() if not any(_here(place, split_of[name]) for place in listed)]
+
+
+def _here(place: DataSource, split: str) -> bool:
+    """Computed items are always here."""
+    if place.hub is None and place.folder is None:
+        return True
+    try:
+        require(place, split)
+    except UserError:
+        return False
+    return True
 
 
 # Asked again by the job, before it trains.

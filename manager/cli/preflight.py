@@ -14,16 +14,18 @@ TRAININGS = (Kind.SFT, Kind.RL)
 
 def require(store: Store, sweep: Sweep) -> None:
     """Refuse a sweep some of whose jobs could not run, in one line that names what to do."""
-    for problem in problems(store, sweep):
+    for problem in (*_benchmarks(_unfinished(store, sweep)), *problems(store, sweep)):
         raise UserError(f"sweep {sweep.name}: {problem}")
 
 
-def problems(store: Store, sweep: Sweep) -> Iterator[str]:
-    """Why jobs of the sweep that have no result yet could not run."""
-    todo = [entry.job for entry in sweep.jobs if not store.run(entry.job.id).is_done()]
-    yield from _benchmarks(todo)
-    yield from _training_data(todo)
-    yield from _states(store, todo)
+def problems(store: Store, sweep: Sweep) -> list[str]:
+    """Why trainings of the sweep that have no result yet could not run: what `manager plan` tells, at little cost."""
+    todo = [job for job in _unfinished(store, sweep) if job.kind in (*TRAININGS, Kind.SAMPLE)]
+    return [*_training_data(todo), *_states(store, todo)]
+
+
+def _unfinished(store: Store, sweep: Sweep) -> list[Job]:
+    return [entry.job for entry in sweep.jobs if not store.run(entry.job.id).is_done()]
 
 
 def _benchmarks(todo: Sequence[Job]) -> Iterator[str]:
@@ -42,17 +44,22 @@ def _benchmarks(todo: Sequence[Job]) -> Iterator[str]:
 
 
 def _training_data(todo: Sequence[Job]) -> Iterator[str]:
+    """All domains in one line, with one command."""
     from trainers.identity import absent
 
-    read = [job.config.get("data") or {} for job in todo if job.kind in (*TRAININGS, Kind.SAMPLE)]
-    for name, data in {str(one["name"]): one for one in read if "sources" in one}.items():
-        if missing := absent(data):
-            domains = " ".join(f"--domain {one}" for one in name.split("+"))
-            command = f"manager data fetch {domains} --to {os.environ.get('MANAGER_DATA_DIR') or 'DIR'}"
-            yield (
-                f"data {name}: {len(missing)} of what it is made of and compared with are not on this disk "
-                f"({', '.join(missing)}); run `{command}` where there is a network"
-            )
+    read = [job.config.get("data") or {} for job in todo]
+    missing = {str(data["name"]): absent(data) for data in read if "sources" in data}
+    lacking = [name for name, sets in missing.items() if sets]
+    if not lacking:
+        return
+    sets = list(dict.fromkeys(one for name in lacking for one in missing[name]))
+    domains = dict.fromkeys(domain for name in lacking for domain in name.split("+"))
+    to = os.environ.get("MANAGER_DATA_DIR") or "DIR"
+    command = f"manager data fetch {' '.join(f'--domain {one}' for one in domains)} --to {to}"
+    yield (
+        f"data {', '.join(lacking)}: {len(sets)} sets that they are made of or compared with are not on this disk "
+        f"({', '.join(sets)}); where there is a network, run `{command}`"
+    )
 
 
 def _states(store: Store, todo: Sequence[Job]) -> Iterator[str]:
@@ -61,8 +68,6 @@ def _states(store: Store, todo: Sequence[Job]) -> Iterator[str]:
     from trainers.worlds import obstacle
 
     for job in todo:
-        if job.kind not in TRAININGS:
-            continue
         folder = store.run(job.id).path / "checkpoints"
         saved = saved_processes(folder)
         if saved is not None and (why := obstacle(job.config, saved, job.resources.training_processes)):

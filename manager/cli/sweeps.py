@@ -69,7 +69,7 @@ def plan(
     if as_json:
         shards = [vars(choice) for choice in chooser.choices]
         listed = [_action_json(each) for each in todo]
-        refused = list(problems(here, sweep_))
+        refused = problems(here, sweep_)
         print_json({"name": sweep_.name, **forecast.to_json(), "refused": refused, "shards": shards, "jobs": listed})
         return
     console = Console()
