@@ -84,11 +84,14 @@ def _prompts(run: Run, tokenizer: Any, name: str) -> Any:
     """The prompts, prepared once (by rank 0, or by any job before) and read memory-mapped by every rank."""
     setting = run.config["data"]
 
+    options = run.config["grpo"].get("chat_template_kwargs") or {}
+
     def length(messages: list[dict[str, str]]) -> int:
-        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
+        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **options)
         return len(encoded["input_ids"])
 
-    limit = prepare.PromptLimit(setting.get("max_prompt_tokens") or prepare.PROMPT_TOKENS, name, length)
+    tokens = setting.get("max_prompt_tokens") or prepare.PROMPT_TOKENS
+    limit = prepare.PromptLimit(tokens, f"{name} {options}" if options else name, length)
     cache = Path(os.environ.get("MANAGER_PREPARED_DATA") or run.path.parents[1] / "prepared")
     prepared, problem, cause = None, "", ""
     if run.rank == 0:

@@ -57,13 +57,14 @@ def load_tokenizer(path: str, revision: str | None, **kwargs: Any) -> Any:
     except OSError as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise Failed(
-            f"model: {path} could not be loaded{offline}: {str(error).splitlines()[0]}",
+            f"model: {path} could not be loaded{offline}: {str(error).splitlines()[0]} Where there is a network, "
+            f"`hf download {path}` brings it; or name a folder",
             cause="model_unreachable",
             retryable=not offline,
         ) from error
     if not tokenizer.chat_template:
         raise Failed(
-            f"model: {path} has no chat template; name another model, or set chat_template in its catalogue row",
+            f"model: {path} has no chat template; name another model, or a folder with a chat_template.jinja",
             cause="no_chat_template",
         )
     if tokenizer.pad_token is None:
