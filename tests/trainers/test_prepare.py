@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from evaluators import benchmarks
+from experiments import catalog
 from manager.run import Failed
 from tests.data import DATA, needs_data
 from trainers import data, identity, prepare, sources, subjects
@@ -182,6 +183,22 @@ def test_a_domain_is_identified_by_rows_scorers_what_it_is_compared_with_and_how
         with pytest.raises(Failed, match="run `manager sweep` again") as failed:
             prepare.prepare({**data, **change}, tmp_path / "cache", tmp_path)
         assert failed.value.cause == cause
+
+
+def test_the_studys_domains_have_40000_prompts_each_and_the_control_as_many_of_all_three():
+    from collections import Counter
+
+    domains = catalog.load().domains
+    for name in ("math", "code", "knowledge"):
+        row = domains[name]
+        assert (row["size"], row["seed"], row["decontaminate"]) == (40_000, 42, "all16")
+    assert domains["knowledge"]["sources"][0]["filters"] == {"not_subject": ["mathematics", "computer science"]}
+    mixed = domains["mixed"]
+    assert (mixed["size"], mixed["seed"], mixed["decontaminate"]) == (39_999, 42, "all16")
+    count: Counter[str] = Counter()
+    for source, share in zip(mixed["sources"], shares([s["weight"] for s in mixed["sources"]], 39_999), strict=True):
+        count[source["domain"]] += share
+    assert count == {"math": 13_333, "code": 13_333, "knowledge": 13_333}
 
 
 def test_every_reader_names_the_benchmarks_that_judge_its_rows():
