@@ -234,7 +234,8 @@ def _collect(
             pool, found = _without_overlap(pool, list(against), folder, counts)
             repeats += [{"source": name_of(source), **one} for one in found]
         if not pool:
-            raise Failed(f"data.sources: nothing of {name_of(source)} can be used: {dict(counts)}", cause="data")
+            why = ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "it has no rows"
+            raise Failed(f"data.sources: nothing of {name_of(source)} can be used: {why}", cause="data")
         left_out[f"{place}: {name_of(source)}"] = dict(counts)
         pools.append(pool)
     return _drawn(data, pools), left_out, repeats
