@@ -177,7 +177,7 @@ PARTS: dict[str, Callable[..., Part]] = {
 def resolve(setting: Any) -> list[tuple[str, Part]]:
     """(name, part) of `config.reward`: null, a name, a mapping with `name`, or a list of these.
 
-    A name that comes again is numbered (`judge_verifier#2`): TRL would log both as one.
+    A name that comes again is numbered (`judge_verifier-2`): TRL would log both as one.
     """
     if setting is None:
         setting = "correct"
@@ -190,9 +190,9 @@ def resolve(setting: Any) -> list[tuple[str, Part]]:
         name = entry.pop("name", None)
         if name not in PARTS:
             raise RewardError(f"reward: unknown name {name!r}; there are: {', '.join(sorted(PARTS))}")
-        before = sum(made.partition("#")[0] == name for made, _ in found)
+        before = sum(made.partition("-")[0] == name for made, _ in found)
         try:
-            found.append((f"{name}#{before + 1}" if before else name, PARTS[name](**entry)))
+            found.append((f"{name}-{before + 1}" if before else name, PARTS[name](**entry)))
         except TypeError as error:
             raise RewardError(f"reward.{name}: {error}") from error
     return found

@@ -139,7 +139,7 @@ def test_what_one_part_could_not_judge_has_no_reward_of_any_part(monkeypatch: py
 
 def test_a_reward_that_is_named_twice_has_two_names():
     assert [name for name, _ in rewards.resolve(["random", {"name": "random", "p": 0.1}, "correct"])] == [
-        "random", "random#2", "correct",
+        "random", "random-2", "correct",
     ]  # fmt: skip
 
 
