@@ -35,6 +35,8 @@ from manager.store import Attempt, RunDirectory
 
 # The other ranks start within a scheduler's step; rank 0's claim reaches them over the file system.
 GROUP_WAIT_S = 600.0
+# Ports of jobs on a cluster: below those that kernels give to outgoing connections.
+FIRST_PORT, PORTS = 10_000, 20_000
 
 
 class JobEnded(Exception):
@@ -110,7 +112,7 @@ def _join(directory: RunDirectory, token: str, place: Place) -> Path | Refused:
         "scheduler": place.scheduler,
         "world_size": place.world_size,
         "logs": list(place.logs),
-        "master": [place.first_host, _free_port()],
+        "master": [place.first_host, rendezvous_port(str(place.scheduler.get("raw_job_id", "")))],
     }
     answer = claim(directory, record)
     if isinstance(answer, Claimed):
@@ -134,10 +136,14 @@ def _wait_for_claim(directory: RunDirectory, place: Place, refusal: Path) -> Pat
     raise JobEnded(f"rank {place.rank}: rank 0 did not claim the job within {GROUP_WAIT_S:.0f} s")
 
 
-def _free_port() -> int:
-    """A port that was free a moment ago, for torch.distributed's rendezvous."""
+def rendezvous_port(scheduler_id: str) -> int:
+    """For torch.distributed: the port that the scheduler's id leads to, or one that was free a moment ago."""
+    wanted = FIRST_PORT + int(scheduler_id) % PORTS if scheduler_id.isdigit() else 0
     with socket.socket() as probe:
-        probe.bind(("", 0))
+        try:
+            probe.bind(("", wanted))
+        except OSError:  # somebody else's
+            probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
 

@@ -29,13 +29,15 @@ from manager.cluster.slurm_limits import Limits, read_limits
 from manager.cluster.slurm_query import STUCK, Rows, ask_sacct, ask_squeue
 from manager.cluster.slurm_record import (
     Record,
+    intent_of,
     new_token,
     read_records,
     write_intent,
     write_refused,
     write_submitted,
 )
-from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
+from manager.cluster.slurm_recover import recover_queued
+from manager.cluster.slurm_script import SCRIPT, ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Site
 from manager.cluster.slurm_view import Evidence, accounted, parents_in_queue, unlisted, views
 from manager.errors import UserError
@@ -43,14 +45,13 @@ from manager.job import SweepJob
 from manager.kinds import DISTRIBUTED
 from manager.observe import file_server_time
 from manager.remedy import bad_nodes
-from manager.snapshot import take_snapshot
+from manager.snapshot import commit_of, take_snapshot
 from manager.store import Store
 
 # How long a job may take to appear in squeue after a call of sbatch that was cut off.
 APPEAR_S = 6.0
 # Above this number of jobs the steps are left out of sacct's answer, and with them a step's OUT_OF_MEMORY.
 MAX_JOBS_WITH_STEPS = 500
-SCRIPT = "submission.sh"
 # Above this number of jobs the first of each array has to make its first step before the others start.
 CANARY_ABOVE = 20
 # A manager that submits thousands of jobs to a slow controller holds the lock for minutes.
@@ -148,6 +149,7 @@ class SlurmBackend:
         `parents` need not be complete: every parent is looked up again here.
         """
         with self._one_at_a_time():
+            self._recover()
             ids = {entry.job.id for entry in entries} | {need for entry in entries for need in entry.job.needs}
             records = read_records(self._store, ids)
             seen = self._observe(records, ids)
@@ -166,6 +168,13 @@ class SlurmBackend:
             chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel, free)
             canary = len(fitting) > CANARY_ABOVE if self._canary is None else self._canary
             return self._submit_chunks(chunks, arrays=limits.max_array > 0, canary=canary)
+
+    def _recover(self) -> None:
+        """Jobs in the queue whose submission was lost from the store are adopted, not submitted again."""
+        try:
+            recover_queued(self._store, self._site.timeout_s)
+        except SchedulerSilent as silent:
+            raise _nothing_submitted(silent) from silent
 
     def _submit_chunks(self, chunks: Sequence[Chunk], *, arrays: bool, canary: bool) -> list[Submission]:
         code = take_snapshot(self._store.root)
@@ -188,19 +197,13 @@ class SlurmBackend:
         folder = self._store.submission_dir(token)
         folder.mkdir(parents=True)
         request = self._request(token, folder, chunk, code, dependency, arrays=arrays, canary=canary)
-        text = script(request, self._site)
-        (folder / SCRIPT).write_text(text, encoding="utf-8")
+        (folder / SCRIPT).write_text(script(request, self._site), encoding="utf-8")
         write_work(folder, self._store.root, token)
-        tasks = {index: entry.job.id for index, entry in chunk.tasks.items()}
-        name = job_name(self._sweep, chunk.stage, token)
-        extra = {"sweep": self._sweep, "code": code.name, "dependency": dependency, "canary": canary}
-        write_intent(
-            self._store, token, name=name, site=self._site.name, stage=chunk.stage, tasks=tasks, extra=extra
-        )
+        write_intent(self._store, request.intent)
         array_id = self._sbatch(token, folder / SCRIPT, sbatch_variables(request, self._site), chunk)
         write_submitted(self._store, token, array_id)
         self._tell_parents(chunk, array_id, arrays=arrays)
-        return Submission(token, array_id, tuple(tasks.values()))
+        return Submission(token, array_id, tuple(entry.job.id for entry in chunk.tasks.values()))
 
     def _has_saved(self, entry: SweepJob) -> bool:
         """Whether the weights that the job waits for are there: it need not wait for its first need."""
@@ -231,6 +234,7 @@ class SlurmBackend:
         canary: bool,
     ) -> ScriptRequest:
         array = chunk.one_first if canary else chunk.array
+        frozen = {"code": code.name, "commit": commit_of(code)}
         return ScriptRequest(
             token=token,
             sweep=self._sweep,
@@ -243,6 +247,14 @@ class SlurmBackend:
             dependency=dependency,
             exclude=tuple(bad_nodes(self._store.root)),
             saves_weights=any(entry.job.kind.value in DISTRIBUTED for entry in chunk.tasks.values()),
+            intent=intent_of(
+                token,
+                name=job_name(self._sweep, chunk.stage, token),
+                site=self._site.name,
+                stage=chunk.stage,
+                tasks={index: entry.job.id for index, entry in chunk.tasks.items()},
+                extra={"sweep": self._sweep, **frozen, "dependency": dependency, "canary": canary},
+            ),
         )
 
     def _sbatch(self, token: str, path: Path, without: Sequence[str], chunk: Chunk) -> str:
@@ -348,6 +360,7 @@ class SlurmBackend:
         """
         path = self._store.root / "submissions" / ".lock"
         try:
+            path.parent.mkdir(exist_ok=True)
             stream = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed below)
         except OSError as error:
             raise UserError(f"{path.parent}: cannot submit from here: {error.strerror}") from error

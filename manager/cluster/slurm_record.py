@@ -21,6 +21,7 @@ from manager.liveness import identify, is_alive
 from manager.store import Store
 
 BACKEND = "slurm"
+INTENT_MARK = "# intent: "
 
 
 @dataclass(frozen=True)
@@ -53,27 +54,44 @@ def new_token() -> str:
     return "m" + secrets.token_hex(8)[:15]
 
 
-def write_intent(
-    store: Store, token: str, *, name: str, site: str, stage: str, tasks: Mapping[int, str], extra: Mapping[str, Any]
-) -> Path:
-    """Say what is about to be submitted, and be sure that it is on disk. Returns the file."""
-    folder = store.submission_dir(token)
-    path = folder / "intent.json"
-    value = {
+def intent_of(
+    token: str, *, name: str, site: str, stage: str, tasks: Mapping[int, str], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a call of sbatch is about to hand over."""
+    return {
         "token": token,
         "backend": BACKEND,
         "name": name,
         "user": user_name(),
         "site": site,
         "stage": stage,
-        "jobs": list(tasks.values()),
         "tasks": {str(index): job_id for index, job_id in tasks.items()},
-        "submitter": identify(os.getpid()),
         **extra,
     }
+
+
+def write_intent(store: Store, intent: Mapping[str, Any]) -> Path:
+    """Say what is about to be submitted, and be sure that it is on disk. Returns the file."""
+    folder = store.submission_dir(intent["token"])
+    path = folder / "intent.json"
+    value = {**intent, "jobs": list(intent["tasks"].values()), "submitter": identify(os.getpid())}
     write_json(path, value, durable=True)
     sync_directory(folder.parent)
     return path
+
+
+def intent_line(intent: Mapping[str, Any]) -> str:
+    """The intent as the last line of a batch script: Slurm keeps it for as long as the job is in its queue."""
+    return INTENT_MARK + json.dumps(intent, separators=(",", ":"), ensure_ascii=False)
+
+
+def intent_in(script: str) -> dict[str, Any] | None:
+    """The intent in a batch script; None where it has none."""
+    last = script.rstrip().rpartition("\n")[2]
+    if not last.startswith(INTENT_MARK):
+        return None
+    intent: dict[str, Any] = json.loads(last.removeprefix(INTENT_MARK))
+    return intent
 
 
 def write_submitted(store: Store, token: str, array_id: str, *, adopted: bool = False) -> None:

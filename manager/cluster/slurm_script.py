@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from submitit.core.utils import DelayedSubmission
 from submitit.slurm import slurm as submitit_slurm
 
 from manager.cluster.slurm_after import HOLD_ARRAY, REQUEUE, REQUEUE_ELSEWHERE
+from manager.cluster.slurm_record import intent_line
 from manager.cluster.slurm_site import Container, Site
 from manager.cluster.slurm_task import ArrayWork
 from manager.errors import UserError
 from manager.job import Resources
 
+SCRIPT = "submission.sh"
 WORK_PICKLE = "work.pkl"
 CANARY_POLL_S = 3
 RELEASE_POLL_S = 5
@@ -44,6 +46,7 @@ class ScriptRequest:
     exclude: tuple[str, ...] = ()  # nodes that failed before
     release: int | None = None  # the array runs one job at a time until one reached its first step; then so many
     saves_weights: bool = False  # evaluations may wait for weights that its jobs save before they end
+    intent: Mapping[str, Any] = field(default_factory=dict)  # which jobs these are, for who finds only the script
 
 
 def job_name(sweep: str, stage: str, token: str) -> str:
@@ -67,7 +70,7 @@ def script(request: ScriptRequest, site: Site) -> str:
         text: str = submitit_slurm._make_sbatch_string(
             command=_command(request, site), folder=request.folder, **parameters
         )
-        return text
+        return f"{text.rstrip()}\n{intent_line(request.intent)}\n" if request.intent else text
     except TypeError as error:
         valid = ", ".join(sorted(submitit_slurm._get_default_parameters()))
         unknown = str(error).rpartition("argument ")[2] or str(error)
