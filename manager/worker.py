@@ -80,6 +80,7 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     )
     _set_environment(job, place, attempt_dir)
     _catch_signals(run)
+    _tell_previous_end(run)
     with beside_job(run, token, place), Heartbeat(run, manager):
         end, result = _attempt(run)
         _finish(run, end, result)
@@ -87,6 +88,17 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     if end["outcome"] != "done":
         raise JobEnded(f"{end['outcome']}: {end.get('message', '')}")
     return "done"
+
+
+def _tell_previous_end(run: Run) -> None:
+    """In the journal of this attempt: why there had to be one more."""
+    number = int(run.attempt_dir.name) - 1
+    if number == 0 or run.rank > 0:
+        return
+    end = Attempt.at(run.attempt_dir.with_name(f"{number:04d}")).end or {"outcome": "vanished", "cause": "no last word"}
+    outcome, cause, said = end["outcome"], end.get("cause", ""), end.get("message", "")
+    message = f"attempt {number}: {outcome} ({cause}): {said}" if said else f"attempt {number}: {outcome} ({cause})"
+    run.event("previous_attempt", message, previous=number, outcome=outcome, cause=cause)
 
 
 def _serve(run: Run, place: Place) -> str:

@@ -70,6 +70,7 @@ class SlurmBackend:
         self._canary = canary  # None: by the number of jobs
         self.left_out: tuple[SweepJob, ...] = ()  # of the last submit: the queue had no room for them
         self.limits: Limits | None = None
+        self._silent_since: float | None = None  # since when squeue has not answered
 
     # Observing
 
@@ -105,7 +106,9 @@ class SlurmBackend:
             gone = {record.token for record in unlisted(records, ids, queue, self._is_done)}
             asked = [record for record in records if record.token in gone or record.token in about]
             accounting = self._accounting(asked) if asked else {}
-        return Evidence(self._now(), queue, accounting, self._site.settle_s)
+        now = self._now()
+        self._silent_since = (self._silent_since or now) if isinstance(queue, str) else None
+        return Evidence(now, queue, accounting, self._site.settle_s, self._silent_since)
 
     def _is_done(self, job_id: str) -> bool:
         return self._store.run(job_id).is_done()

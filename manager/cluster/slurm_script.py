@@ -16,7 +16,7 @@ from typing import Any
 from submitit.core.utils import DelayedSubmission
 from submitit.slurm import slurm as submitit_slurm
 
-from manager.cluster.slurm_after import HOLD_ARRAY, REQUEUE, REQUEUE_ELSEWHERE
+from manager.cluster.slurm_after import AVOID, HOLD_ARRAY, REQUEUE, REQUEUE_ELSEWHERE
 from manager.cluster.slurm_record import intent_line
 from manager.cluster.slurm_site import Container, Site
 from manager.cluster.slurm_task import ArrayWork
@@ -215,6 +215,7 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
     store, token = shlex.quote(str(request.folder.parents[1])), request.token
     hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || scontrol hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
     avoid = ",".join([*filter(None, [site.exclude, *request.exclude]), "$SLURMD_NODENAME"])
+    avoided = f"{shlex.quote(str(request.folder))}/{AVOID}{job}"
     after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
     return [
         "code=$?",
@@ -230,6 +231,9 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
         f"    scontrol requeue {job} && break; sleep $pause",
         "  done",
         f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid={job} excnodelist={avoid}",
+        f"  [ ! -e {avoided} ] || while read -r id nodes; do",
+        "    scontrol update jobid=$id excnodelist=$nodes",
+        f"  done <{avoided}",
         "fi",
         *hold,
         "exit $code",

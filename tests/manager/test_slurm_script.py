@@ -25,6 +25,7 @@ REQUEST = ScriptRequest(
     array="0-11%4",
     dependency="aftercorr:77",
     exclude=("node13",),
+    intent={"token": "m0123456789abcde", "tasks": {"0": "aa"}},
 )
 SITE = Site(
     name="alpha",
@@ -98,8 +99,14 @@ if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
   done
   [ $verdict -ne 4 ] || scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
 excnodelist=node13,$SLURMD_NODENAME
+  [ ! -e /store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} ] || \
+while read -r id nodes; do
+    scontrol update jobid=$id excnodelist=$nodes
+  done </store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
 fi
-exit $code"""
+exit $code
+# intent: {"token":"m0123456789abcde","tasks":{"0":"aa"}}
+"""
 
 
 def test_the_whole_script_of_a_multi_node_stage() -> None:

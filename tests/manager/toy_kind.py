@@ -69,5 +69,7 @@ def _misbehave(config: Mapping[str, Any], step: int, attempt: int) -> None:
         raise RuntimeError("told to fail")
     if fault == "known":
         raise Failed("the judge is away", cause="judge", retryable=True)
+    if fault == "hang":
+        time.sleep(3600)
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

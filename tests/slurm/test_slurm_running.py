@@ -150,8 +150,12 @@ def test_status_without_accounting_says_what_it_cannot_know(
 @pytest.mark.slow
 def test_a_node_that_fails_jobs_is_avoided(cluster: Cluster, store: Store) -> None:
     jobs = [toy(n, bad_node="node1") for n in range(2)]
-    sweep = toy_sweep("node", ("train", jobs))
-    submit_missing(store, sweep, backend(store))
+    sweep = toy_sweep("node", ("train", jobs), ("evaluate", [toy(5, needs=tuple(job.id for job in jobs))]))
+    waiting = submit_missing(store, sweep, backend(store)).submissions[1].scheduler_id
+    wait_for(
+        lambda: "ExcNodeList=node1" in cluster.command("scontrol", "show", "job", waiting),
+        "jobs of the sweep that wait shall not use it either",
+    )
     assert_done(store, sweep)
     for job in jobs:
         assert ends(store.run(job.id)) == [("failed", "bad_node"), ("done", "")]
