@@ -35,6 +35,7 @@ from manager.cluster.slurm_record import (
     write_intent,
     write_refused,
     write_submitted,
+    write_unclear,
 )
 from manager.cluster.slurm_recover import recover_queued
 from manager.cluster.slurm_script import SCRIPT, ScriptRequest, job_name, sbatch_variables, script, write_work
@@ -281,6 +282,7 @@ class SlurmBackend:
                 f"stage {chunk.stage}: Slurm refuses {len(chunk.tasks)} jobs: {said}; the script is {path}, "
                 "and the site file and `resources` decide what is in it"
             )
+        write_unclear(self._store, token, said)
         raise UserError(
             f"stage {chunk.stage}: sbatch gave no clear answer ({said}); nothing is lost, run the same "
             f"`manager sweep` again after {self._site.settle_s:.0f} s: what was accepted is found and adopted"

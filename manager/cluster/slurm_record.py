@@ -21,6 +21,7 @@ from manager.liveness import identify, is_alive
 from manager.store import Store
 
 BACKEND = "slurm"
+UNCLEAR = "unclear.json"
 INTENT_MARK = "# intent: "
 
 
@@ -37,6 +38,7 @@ class Record:
     created: float  # by the file server's clock
     array_id: str | None  # None: the call was cut off before its answer was written down
     submitter: Mapping[str, Any]  # the process that made the call
+    unclear: float | None = None  # when the call ended without a clear answer
     held: bool = False  # its first job failed before its first step, and the batch script held the others
 
     def scheduler_id(self, index: int) -> str:
@@ -46,6 +48,8 @@ class Record:
         """Whether the call may still reach the controller: not answered, and not long ago."""
         if self.array_id is not None:
             return False
+        if self.unclear is not None:  # the process may live on, but its call is over
+            return now - self.unclear < settle_s
         return now - self.created < settle_s or is_alive(self.submitter) is True
 
 
@@ -104,6 +108,11 @@ def write_refused(store: Store, token: str, message: str) -> None:
     write_json(store.submission_dir(token) / "refused.json", {"message": message}, durable=True)
 
 
+def write_unclear(store: Store, token: str, message: str) -> None:
+    """The call is over, and whether it reached the controller is not known."""
+    write_json(store.submission_dir(token) / UNCLEAR, {"message": message}, durable=True)
+
+
 def read_records(store: Store, ids: Collection[str] | None = None) -> list[Record]:
     """Every call that concerns one of these jobs (all of them without ids), oldest first."""
     wanted = None if ids is None else set(ids)
@@ -143,8 +152,16 @@ def _read(store: Store, token: str) -> Record | None:
         created=created,
         array_id=submitted["scheduler_id"] if submitted else None,
         submitter=intent["submitter"],
+        unclear=_time_of(folder / UNCLEAR) if submitted is None else None,
         held=bool(intent.get("canary")) and (folder / HELD).exists(),
     )
+
+
+def _time_of(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def submissions_of(records: Iterable[Record], ids: Collection[str]) -> dict[str, list[tuple[Record, int]]]:

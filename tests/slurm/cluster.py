@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sbatch", "slurmctld", "slurmd", "munged")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd")
 # Generous: the machine may be busy with other tests.
-DEADLINE_S = 150.0
+DEADLINE_S = 400.0
 
 
 def missing_programs() -> list[str]:

@@ -51,7 +51,7 @@ def all_started(store: Store, sweep: Sweep, steps: int = 1) -> bool:
     return all(len(steps_done(run)) >= steps for run in runs(store, sweep))
 
 
-def rerun_until_done(store: Store, sweep: Sweep, deadline_s: float = 240.0, **changes: object) -> None:
+def rerun_until_done(store: Store, sweep: Sweep, deadline_s: float = 400.0, **changes: object) -> None:
     """`manager sweep` again and again, as a person would, until every job has its result."""
 
     def again() -> bool:
@@ -356,12 +356,12 @@ def test_a_corrupt_newest_checkpoint_costs_steps_and_changes_nothing(
 ) -> None:
     """A real training, requeued by an operator; meanwhile its newest checkpoint is damaged on disk."""
     pytest.importorskip("torch")
-    long = {"max_steps": 1500, "learning_rate": 3e-3, "save_steps": 150}
+    long = {"max_steps": 500, "learning_rate": 3e-3, "save_steps": 50}
     job = Job(Kind.SFT, running.sft_config(sft=long))
     sweep = one_job("corrupt", job)
     calm = Store.open(tmp_path / "calm", create=True)
     for each in (store, calm):
-        submit_missing(each, sweep, backend(each, "corrupt", memory_gb=4.0))
+        submit_missing(each, sweep, backend(each, "corrupt", memory_gb=4.0, time_min=60))
     run, undisturbed = store.run(job.id), calm.run(job.id)
     folder = run.path / "checkpoints"
     wait_for(lambda: len(complete_states(folder)) >= 2 or run.is_done(), f"two states are saved: {logs(store)}")
@@ -375,7 +375,7 @@ def test_a_corrupt_newest_checkpoint_costs_steps_and_changes_nothing(
     content[len(content) // 2] ^= 0xFF
     weights.write_bytes(bytes(content))
     cluster.command("scontrol", "release", scheduler_id)
-    rerun_until_done(store, sweep)
+    rerun_until_done(store, sweep, 900.0)
     wait_for(lambda: finished(undisturbed), "the undisturbed one is done")
     events = {each["name"]: each for each in run.journal() if each["type"] == "event" and each["attempt"] == 2}
     assert "model.safetensors is damaged" in events["state_set_aside"]["reason"]
