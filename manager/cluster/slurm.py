@@ -6,22 +6,18 @@ interruption. What to submit is plan.py's decision; what to believe is slurm_vie
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from manager.cluster.backend import HELD_BACK, Phase, SchedulerView, Submission
 from manager.cluster.slurm_arrays import (
     Chunk,
     ParentTask,
     Source,
+    compact_ids,
     dependency_text,
     fit_queue,
-    index_text,
     plan_arrays,
 )
 from manager.cluster.slurm_command import SchedulerSilent, ask, call
@@ -33,11 +29,10 @@ from manager.cluster.slurm_record import (
     new_token,
     read_records,
     write_intent,
-    write_refused,
     write_submitted,
-    write_unclear,
 )
 from manager.cluster.slurm_recover import recover_queued
+from manager.cluster.slurm_sbatch import hand_over, one_at_a_time
 from manager.cluster.slurm_script import SCRIPT, ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Site
 from manager.cluster.slurm_view import Evidence, accounted, parents_in_queue, unlisted, views
@@ -49,14 +44,10 @@ from manager.remedy import bad_nodes
 from manager.snapshot import commit_of, take_snapshot
 from manager.store import Store
 
-# How long a job may take to appear in squeue after a call of sbatch that was cut off.
-APPEAR_S = 6.0
 # Above this number of jobs the steps are left out of sacct's answer, and with them a step's OUT_OF_MEMORY.
 MAX_JOBS_WITH_STEPS = 500
 # Above this number of jobs the first of each array has to make its first step before the others start.
 CANARY_ABOVE = 20
-# A manager that submits thousands of jobs to a slow controller holds the lock for minutes.
-LOCK_WAIT_S = 600.0
 
 
 class SlurmBackend:
@@ -152,7 +143,7 @@ class SlurmBackend:
 
         `parents` need not be complete: every parent is looked up again here.
         """
-        with self._one_at_a_time():
+        with one_at_a_time(self._store):
             self._recover()
             ids = {entry.job.id for entry in entries} | {need for entry in entries for need in entry.job.needs}
             records = read_records(self._store, ids)
@@ -204,7 +195,8 @@ class SlurmBackend:
         (folder / SCRIPT).write_text(script(request, self._site), encoding="utf-8")
         write_work(folder, self._store.root, token)
         write_intent(self._store, request.intent)
-        array_id = self._sbatch(token, folder / SCRIPT, sbatch_variables(request, self._site), chunk)
+        without = sbatch_variables(request, self._site)
+        array_id = hand_over(self._store, self._site, token, chunk.stage, len(chunk.tasks), without)
         write_submitted(self._store, token, array_id)
         self._tell_parents(chunk, array_id, arrays=arrays)
         return Submission(token, array_id, tuple(entry.job.id for entry in chunk.tasks.values()))
@@ -261,48 +253,6 @@ class SlurmBackend:
             ),
         )
 
-    def _sbatch(self, token: str, path: Path, without: Sequence[str], chunk: Chunk) -> str:
-        """The id of the accepted job. An answer that was lost does not lose the job: the token finds it."""
-        try:
-            answer = call(["sbatch", "--parsable", str(path)], timeout_s=self._site.timeout_s, without=without)
-        except SchedulerSilent as silent:
-            write_refused(self._store, token, str(silent))
-            raise UserError(f"stage {chunk.stage}: {silent}; `manager doctor` tells what is missing") from silent
-        if answer.code == 0:
-            return answer.output.strip().splitlines()[-1].split(";")[0]
-        lines = [line.removeprefix("sbatch: error: ").strip() for line in answer.error.splitlines()]
-        said = "; ".join(line for line in lines if line) or "no message"
-        refused = is_refusal(answer.code, said)
-        found, asked = self._find(token, 0.0 if refused else APPEAR_S)
-        if found is not None:
-            return found
-        if refused and asked:
-            write_refused(self._store, token, said)
-            raise UserError(
-                f"stage {chunk.stage}: Slurm refuses {len(chunk.tasks)} jobs: {said}; the script is {path}, "
-                "and the site file and `resources` decide what is in it"
-            )
-        write_unclear(self._store, token, said)
-        raise UserError(
-            f"stage {chunk.stage}: sbatch gave no clear answer ({said}); nothing is lost, run the same "
-            f"`manager sweep` again after {self._site.settle_s:.0f} s: what was accepted is found and adopted"
-        )
-
-    def _find(self, token: str, wait_s: float) -> tuple[str | None, bool]:
-        """The id under which the controller has this token, and whether it could be asked."""
-        deadline = time.monotonic() + wait_s
-        while True:
-            asked = True
-            try:
-                rows = ask_squeue({token}, (), timeout_s=self._site.timeout_s)
-            except SchedulerSilent:
-                rows, asked = {}, False
-            for row in rows.values():
-                return row.array_id or row.job_id, True
-            if time.monotonic() >= deadline:
-                return None, asked
-            time.sleep(1.0)
-
     def _not_in_queue(
         self, entries: Sequence[SweepJob], seen: Mapping[str, SchedulerView]
     ) -> list[SweepJob]:
@@ -357,22 +307,6 @@ class SlurmBackend:
             raise _nothing_submitted(silent) from silent
         return max(0, limits.max_queued - len(text.split()))
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Two managers on one store submit one after the other, and the second sees what the first did.
-
-        The lock is a convenience: on a file system without locks the claim of each job still holds.
-        """
-        path = self._store.root / "submissions" / ".lock"
-        try:
-            path.parent.mkdir(exist_ok=True)
-            stream = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed below)
-        except OSError as error:
-            raise UserError(f"{path.parent}: cannot submit from here: {error.strerror}") from error
-        with stream:
-            _wait_for_lock(stream, path)
-            yield
-
     # Cancelling
 
     def cancel(self, ids: Iterable[str]) -> list[str]:
@@ -416,49 +350,8 @@ class SlurmBackend:
         return result
 
 
-def is_refusal(code: int | None, said: str) -> bool:
-    """Whether sbatch surely was told no. A lost connection or a time limit says nothing about the job."""
-    if code is None:
-        return False
-    text = said.lower()
-    lost = ("socket timed out", "unable to contact", "zero bytes", "connect failure", "connection", "protocol",
-            "communication", "munge", "timed out", "temporarily")  # fmt: skip
-    return not any(word in text for word in lost)
-
-
-def compact_ids(scheduler_ids: Iterable[str]) -> list[str]:
-    """`123_4`, `123_5`, `9` as `123_[4-5]`, `9`: one name for each array."""
-    arrays: dict[str, list[int]] = {}
-    single = []
-    for each in scheduler_ids:
-        array_id, _, index = each.partition("_")
-        if index:
-            arrays.setdefault(array_id, []).append(int(index))
-        else:
-            single.append(each)
-    return single + [f"{array_id}_[{index_text(sorted(set(indexes)))}]" for array_id, indexes in arrays.items()]
-
-
 def _nothing_submitted(silent: SchedulerSilent) -> UserError:
     return UserError(
         f"Slurm does not answer ({silent}); nothing was submitted, run the same command again later, "
         "or with --cluster local on this machine"
     )
-
-
-def _wait_for_lock(stream: IO[str], path: Path) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                held = f"another manager has been submitting for {LOCK_WAIT_S:.0f} s"
-                raise UserError(f"{held} ({path}); run the same command again later") from None
-            time.sleep(0.2)
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                return  # a file system without locks
-            raise
-        else:
-            return

@@ -16,7 +16,7 @@ from typing import Any
 from manager.atomic import read_json, write_json, write_text
 from manager.cluster.backend import Phase
 from manager.cluster.slurm_after import HELD
-from manager.cluster.slurm_command import SchedulerSilent, ask, user_name
+from manager.cluster.slurm_command import ask, user_name
 from manager.cluster.slurm_query import TOKEN, phase_of
 from manager.cluster.slurm_record import intent_in, intent_of, write_intent, write_submitted
 from manager.cluster.slurm_script import SCRIPT, write_work
@@ -165,7 +165,3 @@ def lost_code(store: Store, timeout_s: float) -> dict[str, str | None]:
         if digest and not (store.root / "code" / digest / "code.json").is_file():
             lost[digest] = (intent or {}).get("commit")
     return lost
-
-
-__all__ = ["Found", "Listed", "SchedulerSilent", "listed", "lost_code", "parse_listed", "recover_ended",
-           "recover_queued"]  # fmt: skip

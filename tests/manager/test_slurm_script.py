@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from manager.cluster.slurm import compact_ids, is_refusal
 from manager.cluster.slurm_after import is_running
+from manager.cluster.slurm_arrays import compact_ids
+from manager.cluster.slurm_sbatch import is_refusal
 from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Container, Site
 from manager.errors import UserError

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from manager.cluster import slurm
+from manager.cluster import slurm, slurm_sbatch
 from manager.cluster.slurm_command import Answer, command_environment
 from manager.store import Store
 from manager.submission import submit_missing
@@ -29,7 +29,7 @@ def die(*_: Any, **__: Any) -> Any:
 
 def arm(boundary: str) -> None:
     """Make this process kill itself at the boundary."""
-    real_call: Callable[..., Answer] = slurm.call
+    real_call: Callable[..., Answer] = slurm_sbatch.call
     real_write: Callable[..., None] = slurm.write_submitted
 
     def call(argv: list[str], **options: Any) -> Answer:
@@ -50,7 +50,7 @@ def arm(boundary: str) -> None:
         if boundary == "between arrays":
             die()
 
-    slurm.call = call  # type: ignore[assignment]
+    slurm_sbatch.call = call  # type: ignore[assignment]
     slurm.write_submitted = write_submitted
     if boundary == "before intent":
         slurm.write_intent = die

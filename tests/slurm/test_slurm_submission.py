@@ -214,7 +214,7 @@ def test_a_job_that_is_accepted_long_after_the_call_was_given_up_is_adopted(
     fake("sbatch", f"(setsid sh -c '{late}' sh \"$@\" >/dev/null 2>&1 &)\n{LOST}")
     sweep = toy_sweep("later", ("train", [toy(1)]))
     here = backend(store, settle_s=600.0)
-    monkeypatch.setattr("manager.cluster.slurm.APPEAR_S", 1.0)
+    monkeypatch.setattr("manager.cluster.slurm_sbatch.APPEAR_S", 1.0)
     with pytest.raises(UserError, match=r"no clear answer .*nothing is lost"):
         submit_missing(store, sweep, here)
     assert submit_missing(store, sweep, here).submitted == 0, "it may still arrive"
