@@ -27,7 +27,9 @@ from manager.errors import UserError
 from manager.heartbeat import Heartbeat
 from manager.job import Job
 from manager.kinds import DISTRIBUTED, load_entry
+from manager.observe import job_facts
 from manager.place import Place, by_hand, here
+from manager.plan import ATTEMPTS_WITHOUT_PROGRESS
 from manager.remedy import changed
 from manager.run import Failed, Run, Stopped
 from manager.server_rank import ServerEnded, serve, training_place
@@ -126,13 +128,24 @@ def _join(directory: RunDirectory, token: str, place: Place) -> Path | Refused:
         "logs": list(place.logs),
         "master": [place.first_host, rendezvous_port(str(place.scheduler.get("raw_job_id", "")))],
     }
-    answer = claim(directory, record)
+    answer = _quarantined(directory, place) or claim(directory, record)
     if isinstance(answer, Claimed):
         return answer.path
     if place.world_size > 1:
         refusal.parent.mkdir(exist_ok=True)
         write_json(refusal, {"why": answer.why})
     return answer
+
+
+def _quarantined(directory: RunDirectory, place: Place) -> Refused | None:
+    """A job under which nodes die is started again by the scheduler itself, each time, and nobody is asked: after two
+    such attempts in a row without progress it leaves."""
+    if int(place.scheduler.get("restart_count", 0)) == 0:
+        return None
+    last = directory.attempts()[directory.forgiven() :][-ATTEMPTS_WITHOUT_PROGRESS:]
+    if any(attempt.end is not None for attempt in last) or not job_facts(directory).stuck:
+        return None
+    return Refused(f"{len(last)} attempts in a row vanished without progress; `manager retry` lets it run again")
 
 
 def _wait_for_claim(directory: RunDirectory, place: Place, refusal: Path) -> Path | Refused:

@@ -25,6 +25,8 @@ from manager.job import Resources
 
 SCRIPT = "submission.sh"
 WORK_PICKLE = "work.pkl"
+# A munge daemon that is away makes every command of Slurm hang.
+SCONTROL = "timeout 60 scontrol"
 CANARY_POLL_S = 3
 RELEASE_POLL_S = 5
 # Room for what Slurm shows of a name; the token, which is the identity, is always whole.
@@ -185,7 +187,7 @@ def _setup(request: ScriptRequest, site: Site) -> list[str]:
 
 def _canary(folder: str, release: int) -> list[str]:
     """Beside the first job: let the others start once it has made its first step (0: all that fit)."""
-    update = f"scontrol update jobid=$SLURM_ARRAY_JOB_ID arraytaskthrottle={release}"
+    update = f"{SCONTROL} update jobid=$SLURM_ARRAY_JOB_ID arraytaskthrottle={release}"
     wait = f"until [ -e {folder}/first-step ]; do sleep {CANARY_POLL_S}; done"
     return [f"[ -e {folder}/released ] || ({wait}; {update} && touch {folder}/released) >/dev/null 2>&1 &"]
 
@@ -193,7 +195,7 @@ def _canary(folder: str, release: int) -> list[str]:
 def _release_saved(folder: str, job: str) -> list[str]:
     """Beside a training: let jobs start whose weights it has saved (slurm_task.py says which). What Slurm refuses
     four times keeps its dependency, and starts after the training."""
-    update = 'scontrol update jobid="${file##*/}" dependency='
+    update = f'{SCONTROL} update jobid="${{file##*/}}" dependency='
     return [
         f"mkdir -p {folder}/lifted",
         "release_saved() {",
@@ -213,7 +215,7 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
     """
     job = _own_id(request)
     store, token = shlex.quote(str(request.folder.parents[1])), request.token
-    hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || scontrol hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
+    hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || {SCONTROL} hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
     avoid = ",".join([*filter(None, [site.exclude, *request.exclude]), "$SLURMD_NODENAME"])
     avoided = f"{shlex.quote(str(request.folder))}/{AVOID}{job}"
     after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
@@ -223,16 +225,16 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
         "[ $code -eq 0 ] && exit 0",
         *["release_saved >/dev/null 2>&1"] * request.saves_weights,
         "for pause in 1 3 9 0; do",
-        f"  told=$(scontrol show job --oneliner {job}) && break; sleep $pause",
+        f"  told=$({SCONTROL} show job --oneliner {job}) && break; sleep $pause",
         "done",
         f'printf %s "$told" | {after}; verdict=$?',
         f"if [ $verdict -eq {REQUEUE} ] || [ $verdict -eq {REQUEUE_ELSEWHERE} ]; then",
         "  for pause in 1 3 9 0; do",
-        f"    scontrol requeue {job} && break; sleep $pause",
+        f"    {SCONTROL} requeue {job} && break; sleep $pause",
         "  done",
-        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid={job} excnodelist={avoid}",
+        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || {SCONTROL} update jobid={job} excnodelist={avoid}",
         f"  [ ! -e {avoided} ] || while read -r id nodes; do",
-        "    scontrol update jobid=$id excnodelist=$nodes",
+        f"    {SCONTROL} update jobid=$id excnodelist=$nodes",
         f"  done <{avoided}",
         "fi",
         *hold,

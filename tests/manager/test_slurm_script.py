@@ -91,18 +91,18 @@ srun --unbuffered --output /store/submissions/m0123456789abcde/%A_%a_%t_log.out 
 code=$?
 [ $code -eq 0 ] && exit 0
 for pause in 1 3 9 0; do
-  told=$(scontrol show job --oneliner ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}) && break; sleep $pause
+  told=$(timeout 60 scontrol show job --oneliner ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}) && break; sleep $pause
 done
 printf %s "$told" | /venv/bin/python -m manager.cluster.slurm_after /store m0123456789abcde $code; verdict=$?
 if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
   for pause in 1 3 9 0; do
-    scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
+    timeout 60 scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
   done
-  [ $verdict -ne 4 ] || scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
+  [ $verdict -ne 4 ] || timeout 60 scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
 excnodelist=node13,$SLURMD_NODENAME
   [ ! -e /store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} ] || \
 while read -r id nodes; do
-    scontrol update jobid=$id excnodelist=$nodes
+    timeout 60 scontrol update jobid=$id excnodelist=$nodes
   done </store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
 fi
 exit $code

@@ -14,8 +14,10 @@ import pytest
 from manager.atomic import read_json
 from manager.cluster.backend import Phase
 from manager.errors import UserError
-from manager.job import Job, Kind, Resources, Sweep, SweepJob
+from manager.job import Job, Kind, Resources, State, Sweep, SweepJob
 from manager.liveness import is_alive
+from manager.observe import all_facts
+from manager.plan import states
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
 from tests.slurm.cluster import (
@@ -162,6 +164,26 @@ def test_a_node_that_loses_its_power_gives_its_jobs_to_others(cluster: Cluster, 
     gate.open()
     rerun_until_done(store, sweep)
     assert_undisturbed(store, sweep, 10)
+
+
+def test_a_job_whose_nodes_die_twice_before_it_gets_anywhere_is_the_last_to_do_so(
+    cluster: Cluster, store: Store, gate: Gate
+) -> None:
+    """Slurm itself starts such a job again, for ever; nobody asks the batch script."""
+    sweep = start(store, "deadly", number=1, **gate.before(1))
+    (run,) = runs(store, sweep)
+    for number in (1, 2):
+        wait_for(lambda number=number: len(run.attempts()) == number, "it runs")
+        cluster.fault("crash", run.attempts()[-1].record["scheduler"]["node"])
+    wait_for(lambda: "attempts in a row vanished" in logs(store), "the third one leaves")
+    wait_for(lambda: cluster.queued() == 0, "and is not started again")
+    views = backend(store).observe([run.id])
+    assert states(sweep, all_facts(store, [run.id], views))[run.id] is State.FAILED
+    assert submit_missing(store, sweep, backend(store)).submitted == 0
+    run.forgive()
+    gate.open()
+    rerun_until_done(store, sweep)
+    assert_undisturbed(store, sweep, 3)
 
 
 def test_a_node_set_down_by_its_administrator(cluster: Cluster, store: Store, gate: Gate) -> None:
