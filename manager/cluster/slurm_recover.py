@@ -19,9 +19,11 @@ from manager.cluster.slurm_after import HELD
 from manager.cluster.slurm_command import ask, user_name
 from manager.cluster.slurm_query import TOKEN, phase_of
 from manager.cluster.slurm_record import intent_in, intent_of, write_intent, write_submitted
-from manager.cluster.slurm_script import SCRIPT, write_work
+from manager.cluster.slurm_script import SCRIPT, WORK_PICKLE, write_work
 from manager.store import Attempt, Store
 
+# What a job in the queue needs of its submission, and so does its batch script.
+_NEEDED = ("intent.json", SCRIPT, WORK_PICKLE)
 # The script's path, which lies in the store, tells this store's jobs from those of others.
 _FORMAT = "%F|%T|%r|%V|%o"
 
@@ -75,10 +77,10 @@ def listed(store: Store, timeout_s: float) -> dict[str, Listed]:
 
 
 def recover_queued(store: Store, timeout_s: float) -> Found:
-    """Write the folders of submissions in the queue that have none. Raises SchedulerSilent."""
+    """Write the folders of submissions in the queue that have none, or not all of it. Raises SchedulerSilent."""
     number, unreadable = 0, []
     for each in listed(store, timeout_s).values():
-        if _is_there(store, each.token):
+        if all((store.submission_dir(each.token) / name).is_file() for name in _NEEDED):
             continue
         script = ask(["scontrol", "write", "batch_script", each.array_id, "-"], timeout_s=timeout_s)
         intent = intent_in(script)

@@ -86,6 +86,8 @@ def test_each_lost_piece_comes_back_while_jobs_are_done_running_and_queued(
         assert phases(store, sweep) == before
         assert (store.sweep_dir("lost") / "sweep.json").read_text() == record
         assert submit_missing(store, store.read_sweep("lost"), backend(store, "lost")).submitted == 0
+    (store.submission_dir(contents(store, "submissions")[0]) / "work.pkl").unlink()
+    assert rebuild_store(store.root).queued == 1, "a folder of which a file is missing"
     gate.open()
     assert_done(store, sweep)
     assert_ran_once(store, sweep)
