@@ -95,15 +95,16 @@ for pause in 1 3 9 0; do
 done
 printf %s "$told" | /venv/bin/python -m manager.cluster.slurm_after /store m0123456789abcde $code; verdict=$?
 if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
+  [ ! -e /store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} ] || \
+while read -r id nodes; do
+    timeout 60 scontrol update jobid=$id excnodelist=$nodes
+  done </store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
+  trap '' TERM
   for pause in 1 3 9 0; do
     timeout 60 scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
   done
   [ $verdict -ne 4 ] || timeout 60 scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
 excnodelist=node13,$SLURMD_NODENAME
-  [ ! -e /store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} ] || \
-while read -r id nodes; do
-    timeout 60 scontrol update jobid=$id excnodelist=$nodes
-  done </store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
 fi
 exit $code
 # intent: {"token":"m0123456789abcde","tasks":{"0":"aa"}}
