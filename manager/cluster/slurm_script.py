@@ -232,11 +232,15 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
         f"  [ ! -e {avoided} ] || while read -r id nodes; do",
         f"    {SCONTROL} update jobid=$id excnodelist=$nodes",
         f"  done <{avoided}",
-        "  trap '' TERM",  # comes with the requeue, and only a job that waits can be told which nodes to avoid
+        # Comes with the requeue and ends the command that runs just then. But only a job that waits can be told which
+        # nodes to avoid.
+        "  trap '' TERM",
         "  for pause in 1 3 9 0; do",
         f"    {SCONTROL} requeue {job} && break; sleep $pause",
         "  done",
-        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || {SCONTROL} update jobid={job} excnodelist={avoid}",
+        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || for pause in 0.2 0.5 1 9 0; do",
+        f"    {SCONTROL} update jobid={job} excnodelist={avoid} && break; sleep $pause",
+        "  done",
         "fi",
         *hold,
         "exit $code",

@@ -103,8 +103,10 @@ while read -r id nodes; do
   for pause in 1 3 9 0; do
     timeout 60 scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
   done
-  [ $verdict -ne 4 ] || timeout 60 scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
-excnodelist=node13,$SLURMD_NODENAME
+  [ $verdict -ne 4 ] || for pause in 0.2 0.5 1 9 0; do
+    timeout 60 scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
+excnodelist=node13,$SLURMD_NODENAME && break; sleep $pause
+  done
 fi
 exit $code
 # intent: {"token":"m0123456789abcde","tasks":{"0":"aa"}}
