@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from manager.cluster.backend import Backend, Phase, SchedulerView
@@ -77,8 +78,10 @@ def cancel_submitted(store: Store, ids: Sequence[str]) -> list[str]:
     return _submitted_backend(store).cancel(ids)
 
 
+@lru_cache(maxsize=1)
 def _submitted_backend(store: Store) -> SlurmBackend:
-    """For what is in a queue already no site is needed: the store knows tokens, names and users."""
+    """For what is in a queue already no site is needed: the store knows tokens, names and users. The same one as
+    long as a screen is watched: it remembers since when Slurm has been silent."""
     from manager.cluster.slurm import SlurmBackend
     from manager.cluster.slurm_site import Site
 

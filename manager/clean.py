@@ -10,9 +10,11 @@ from pathlib import Path
 
 from manager.job import Sweep
 from manager.observe import attempt_alive
-from manager.store import RunDirectory, Store
+from manager.store import COPIES, RunDirectory, Store
 
 JOB = "job.json"
+# What the job is, and which sweeps name it: stays, whatever else goes.
+KEPT = frozenset({JOB, COPIES})
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def candidates(store: Store, sweep: Sweep, *, results: bool) -> list[Deletable]:
         last = run.last_attempt()
         if last is not None and attempt_alive(last):
             continue
-        if results and entry.job.id not in used_elsewhere and run.names() - {JOB}:
+        if results and entry.job.id not in used_elsewhere and run.names() - KEPT:
             found.append(_deletable(run.path, "a job of this sweep alone, with its result"))
         else:
             found.extend(_leftovers(run))
@@ -64,7 +66,9 @@ def delete(found: Sequence[Deletable]) -> None:
         # the job is stays: the sweeps that name it can still be shown, planned and run again.
         (each.path / "result.json").unlink(missing_ok=True)
         for child in each.path.iterdir():
+            if child.name in KEPT:
+                continue
             if child.is_dir():
                 shutil.rmtree(child)
-            elif child.name != JOB:
+            else:
                 child.unlink()

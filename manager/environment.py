@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,16 @@ def gpus() -> list[str]:
         check=False,
     )
     return answer.stdout.strip().splitlines() if answer.returncode == 0 else []
+
+
+def cuda_of_driver() -> str | None:
+    """The newest CUDA that the driver here knows; the libraries that are used are among the packages."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    answer = subprocess.run([program], capture_output=True, text=True, timeout=60, check=False)
+    found = re.search(r"CUDA Version:\s*([\d.]+)", answer.stdout)
+    return found.group(1) if found else None
 
 
 def job_environment(job: Job, outside: Mapping[str, str]) -> dict[str, str]:
@@ -78,6 +89,7 @@ def describe() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)),
         "gpus": gpus(),
+        "cuda": cuda_of_driver(),
         **machine(),
         "packages": dict(sorted(packages.items())),
         "variables": {

@@ -42,6 +42,8 @@ def here() -> Place:
             "restart_count": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
             "node": os.environ.get("SLURMD_NODENAME", ""),
             "cluster": os.environ.get("SLURM_CLUSTER_NAME", ""),
+            "job_name": os.environ.get("SLURM_JOB_NAME", ""),
+            "user": os.environ.get("SLURM_JOB_USER", ""),
         }
     paths = environment.paths
     nodes = environment.num_nodes

@@ -14,7 +14,7 @@ from typing import Any
 from manager.atomic import read_json, read_jsonl, write_json
 from manager.diagnose import TAIL_BYTES, Diagnosis, Remedy, diagnose
 from manager.job import Job
-from manager.store import Attempt, RunDirectory
+from manager.store import Attempt, RunDirectory, Store
 
 # A node is left out after this many failures that were its own fault.
 FAILURES_OF_A_NODE = 2
@@ -117,6 +117,20 @@ def _blame_node(directory: RunDirectory, attempt: Attempt, cause: str) -> str:
     mark = {"job": directory.id, "attempt": attempt.number, "cause": cause}
     write_json(folder / f"{directory.id}-{attempt.number:04d}.json", mark)
     return f"node {node} is to blame ({len(failures_of_nodes(directory.path.parents[1])[node])} failures so far)"
+
+
+def blame_again(store: Store) -> int:
+    """Blame nodes for all failures that attempts tell of, where the record of it is gone as a whole: what a person
+    has forgiven stays forgiven. Returns the number of failures."""
+    if _nodes_folder(store.root).is_dir():
+        return 0
+    blamed = 0
+    for run in map(store.run, store.job_ids()):
+        for attempt in run.attempts():
+            end = attempt.end or {}
+            if end.get("remedy") == Remedy.OTHER_NODE and _blame_node(run, attempt, str(end.get("cause", ""))):
+                blamed += 1
+    return blamed
 
 
 def failures_of_nodes(store_root: Path) -> Mapping[str, list[Any]]:

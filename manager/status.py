@@ -168,7 +168,9 @@ def _queue_reasons(facts: Mapping[str, JobFacts]) -> Counter[str]:
 
 def _problem(entry: SweepJob, state: State, facts: JobFacts) -> ProblemRow:
     if state is State.UNKNOWN:
-        reason = facts.view.reason if facts.view else ""
+        since = facts.view.since if facts.view else None
+        clock = f"unknown since {time.strftime('%H:%M:%S', time.localtime(since))}: " if since else ""
+        reason = f"{clock}{facts.view.reason}" if facts.view else ""
         return ProblemRow(entry.job.id, entry.title, state, facts.attempts, "scheduler", reason)
     message = facts.message or "it vanished without a word: killed, out of memory, or the machine went away"
     return ProblemRow(entry.job.id, entry.title, state, facts.attempts, facts.cause or "vanished", message)

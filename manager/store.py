@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from manager.errors import UserError
 from manager.job import Job, Kind, Resources, Sweep, SweepJob
 
 LAYOUT_VERSION = 1
+# In the run directory of a sweep's first job: copies of the sweep's record, so that run directories tell everything.
+COPIES = "sweeps"
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -202,6 +205,11 @@ class Store:
                     (store.root / name).mkdir(parents=True, exist_ok=True)
                 write_json(marker, {"layout": LAYOUT_VERSION})
                 return store
+            if not create and not (store.root / "submissions").is_dir():
+                raise UserError(
+                    f"{root}: submissions/ is missing, so nobody knows which jobs are in a queue; "
+                    "`manager rebuild` finds them again"
+                )
         except OSError as error:
             raise UserError(f"{root}: cannot use this folder as the store: {error.strerror}") from error
         except json.JSONDecodeError as error:
@@ -264,20 +272,40 @@ class Store:
             }
             for entry in sweep.jobs
         ]
-        write_json(
-            folder / "sweep.json",
-            {
-                "layout": LAYOUT_VERSION,
-                "name": sweep.name,
-                "study": sweep.study,
-                "settings": dict(sweep.settings),
-                "jobs": entries,
-                "text": sweep.text,
-                **extra,
-            },
-            durable=True,
-        )
+        value = {
+            "layout": LAYOUT_VERSION,
+            "name": sweep.name,
+            "study": sweep.study,
+            "settings": dict(sweep.settings),
+            "jobs": entries,
+            "text": sweep.text,
+            **extra,
+        }
+        if sweep.jobs and self.run(sweep.jobs[0].job.id).exists():
+            copies = self.run(sweep.jobs[0].job.id).path / COPIES
+            copies.mkdir(exist_ok=True)
+            write_json(copies / f"{sweep.name}.json", value)
+        write_json(folder / "sweep.json", value, durable=True)
         return folder
+
+    def restore_sweeps(self) -> list[str]:
+        """Bring back lost records of sweeps from the copies in run directories; returns their names."""
+        newest: dict[str, Path] = {}
+        for path in self.root.glob(f"jobs/*/{COPIES}/*.json"):
+            known = newest.get(path.stem)
+            if known is None or path.stat().st_mtime > known.stat().st_mtime:
+                newest[path.stem] = path
+        lost = [name for name in sorted(newest) if not (self.sweep_dir(name) / "sweep.json").is_file()]
+        for name in lost:
+            self.sweep_dir(name).mkdir(parents=True, exist_ok=True)
+            write_json(self.sweep_dir(name) / "sweep.json", read_json(newest[name]), durable=True)
+            shutil.copystat(newest[name], self.sweep_dir(name) / "sweep.json")  # the newest sweep is the default one
+        return lost
+
+    def lost_sweeps(self) -> list[str]:
+        """Folders of sweeps without a record."""
+        folder = self.root / "sweeps"
+        return sorted(path.name for path in folder.iterdir() if path.is_dir() and not (path / "sweep.json").is_file())
 
     def read_sweep(self, name: str, *, only: str | None = None) -> Sweep:
         """The sweep as recorded; with `only` it holds just that job and what it descends from, so that a

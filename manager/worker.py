@@ -27,7 +27,9 @@ from manager.errors import UserError
 from manager.heartbeat import Heartbeat
 from manager.job import Job
 from manager.kinds import DISTRIBUTED, load_entry
+from manager.observe import job_facts
 from manager.place import Place, by_hand, here
+from manager.plan import ATTEMPTS_WITHOUT_PROGRESS
 from manager.remedy import changed
 from manager.run import Failed, Run, Stopped
 from manager.server_rank import ServerEnded, serve, training_place
@@ -35,6 +37,8 @@ from manager.store import Attempt, RunDirectory
 
 # The other ranks start within a scheduler's step; rank 0's claim reaches them over the file system.
 GROUP_WAIT_S = 600.0
+# Ports of jobs on a cluster: below those that kernels give to outgoing connections.
+FIRST_PORT, PORTS = 10_000, 20_000
 
 
 class JobEnded(Exception):
@@ -78,6 +82,7 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     )
     _set_environment(job, place, attempt_dir)
     _catch_signals(run)
+    _tell_previous_end(run)
     with beside_job(run, token, place), Heartbeat(run, manager):
         end, result = _attempt(run)
         _finish(run, end, result)
@@ -85,6 +90,17 @@ def execute(directory: RunDirectory, token: str, place: Place, manager: Mapping[
     if end["outcome"] != "done":
         raise JobEnded(f"{end['outcome']}: {end.get('message', '')}")
     return "done"
+
+
+def _tell_previous_end(run: Run) -> None:
+    """In the journal of this attempt: why there had to be one more."""
+    number = int(run.attempt_dir.name) - 1
+    if number == 0 or run.rank > 0:
+        return
+    end = Attempt.at(run.attempt_dir.with_name(f"{number:04d}")).end or {"outcome": "vanished", "cause": "no last word"}
+    outcome, cause, said = end["outcome"], end.get("cause", ""), end.get("message", "")
+    message = f"attempt {number}: {outcome} ({cause}): {said}" if said else f"attempt {number}: {outcome} ({cause})"
+    run.event("previous_attempt", message, previous=number, outcome=outcome, cause=cause)
 
 
 def _serve(run: Run, place: Place) -> str:
@@ -110,15 +126,26 @@ def _join(directory: RunDirectory, token: str, place: Place) -> Path | Refused:
         "scheduler": place.scheduler,
         "world_size": place.world_size,
         "logs": list(place.logs),
-        "master": [place.first_host, _free_port()],
+        "master": [place.first_host, rendezvous_port(str(place.scheduler.get("raw_job_id", "")))],
     }
-    answer = claim(directory, record)
+    answer = _quarantined(directory, place) or claim(directory, record)
     if isinstance(answer, Claimed):
         return answer.path
     if place.world_size > 1:
         refusal.parent.mkdir(exist_ok=True)
         write_json(refusal, {"why": answer.why})
     return answer
+
+
+def _quarantined(directory: RunDirectory, place: Place) -> Refused | None:
+    """A job under which nodes die is started again by the scheduler itself, each time, and nobody is asked: after two
+    such attempts in a row without progress it leaves."""
+    if int(place.scheduler.get("restart_count", 0)) == 0:
+        return None
+    last = directory.attempts()[directory.forgiven() :][-ATTEMPTS_WITHOUT_PROGRESS:]
+    if any(attempt.end is not None for attempt in last) or not job_facts(directory).stuck:
+        return None
+    return Refused(f"{len(last)} attempts in a row vanished without progress; `manager retry` lets it run again")
 
 
 def _wait_for_claim(directory: RunDirectory, place: Place, refusal: Path) -> Path | Refused:
@@ -134,10 +161,14 @@ def _wait_for_claim(directory: RunDirectory, place: Place, refusal: Path) -> Pat
     raise JobEnded(f"rank {place.rank}: rank 0 did not claim the job within {GROUP_WAIT_S:.0f} s")
 
 
-def _free_port() -> int:
-    """A port that was free a moment ago, for torch.distributed's rendezvous."""
+def rendezvous_port(scheduler_id: str) -> int:
+    """For torch.distributed: the port that the scheduler's id leads to, or one that was free a moment ago."""
+    wanted = FIRST_PORT + int(scheduler_id) % PORTS if scheduler_id.isdigit() else 0
     with socket.socket() as probe:
-        probe.bind(("", 0))
+        try:
+            probe.bind(("", wanted))
+        except OSError:  # somebody else's
+            probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
 

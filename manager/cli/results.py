@@ -55,17 +55,29 @@ def sync(sweep: SweepName = None, store: StoreOption = DEFAULT_STORE) -> None:
 def rebuild(
     sweep: SweepName = None,
     store: StoreOption = DEFAULT_STORE,
-    mlflow: Annotated[
-        bool, typer.Option("--mlflow", help="Recreate the tracking store from the run directories.")
-    ] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Only the tracking store, of one sweep.")] = False,
 ) -> None:
-    """Make again what follows from the run directories."""
+    """Make again whatever was lost besides the run directories: from them, the queue and accounting.
+
+    Records of sweeps, submissions, frozen code, blamed nodes, and the tracking store of the sweep (of all).
+    """
+    from manager.rebuild import rebuild_store
     from manager.tracking import rebuild as recreate
 
-    here, record = open_sweep(store, sweep)
-    if not mlflow:
-        raise UserError("nothing chosen; --mlflow recreates the tracking store")
-    _tell(recreate(here, record.name))
+    if mlflow:
+        here, record = open_sweep(store, sweep)
+        _tell(recreate(here, record.name))
+        return
+    result = rebuild_store(store.resolve())
+    for line in result.lines():
+        print(line)
+    for problem in result.problems:
+        print(f"note: {problem}")
+    names = result.store.sweep_names() if sweep is None else [open_sweep(store, sweep)[1].name]
+    for name in names:
+        _tell(recreate(result.store, name))
+    if result.problems:
+        raise typer.Exit(1)
 
 
 def _tell(result: SyncResult) -> None:

@@ -6,22 +6,18 @@ interruption. What to submit is plan.py's decision; what to believe is slurm_vie
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 from manager.cluster.backend import HELD_BACK, Phase, SchedulerView, Submission
 from manager.cluster.slurm_arrays import (
     Chunk,
     ParentTask,
     Source,
+    compact_ids,
     dependency_text,
     fit_queue,
-    index_text,
     plan_arrays,
 )
 from manager.cluster.slurm_command import SchedulerSilent, ask, call
@@ -29,13 +25,15 @@ from manager.cluster.slurm_limits import Limits, read_limits
 from manager.cluster.slurm_query import STUCK, Rows, ask_sacct, ask_squeue
 from manager.cluster.slurm_record import (
     Record,
+    intent_of,
     new_token,
     read_records,
     write_intent,
-    write_refused,
     write_submitted,
 )
-from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
+from manager.cluster.slurm_recover import recover_queued
+from manager.cluster.slurm_sbatch import hand_over, one_at_a_time
+from manager.cluster.slurm_script import SCRIPT, ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Site
 from manager.cluster.slurm_view import Evidence, accounted, parents_in_queue, unlisted, views
 from manager.errors import UserError
@@ -43,18 +41,13 @@ from manager.job import SweepJob
 from manager.kinds import DISTRIBUTED
 from manager.observe import file_server_time
 from manager.remedy import bad_nodes
-from manager.snapshot import take_snapshot
+from manager.snapshot import commit_of, take_snapshot
 from manager.store import Store
 
-# How long a job may take to appear in squeue after a call of sbatch that was cut off.
-APPEAR_S = 6.0
 # Above this number of jobs the steps are left out of sacct's answer, and with them a step's OUT_OF_MEMORY.
 MAX_JOBS_WITH_STEPS = 500
-SCRIPT = "submission.sh"
 # Above this number of jobs the first of each array has to make its first step before the others start.
 CANARY_ABOVE = 20
-# A manager that submits thousands of jobs to a slow controller holds the lock for minutes.
-LOCK_WAIT_S = 600.0
 
 
 class SlurmBackend:
@@ -69,6 +62,7 @@ class SlurmBackend:
         self._canary = canary  # None: by the number of jobs
         self.left_out: tuple[SweepJob, ...] = ()  # of the last submit: the queue had no room for them
         self.limits: Limits | None = None
+        self._silent_since: float | None = None  # since when squeue has not answered
 
     # Observing
 
@@ -104,7 +98,9 @@ class SlurmBackend:
             gone = {record.token for record in unlisted(records, ids, queue, self._is_done)}
             asked = [record for record in records if record.token in gone or record.token in about]
             accounting = self._accounting(asked) if asked else {}
-        return Evidence(self._now(), queue, accounting, self._site.settle_s)
+        now = self._now()
+        self._silent_since = (self._silent_since or now) if isinstance(queue, str) else None
+        return Evidence(now, queue, accounting, self._site.settle_s, self._silent_since)
 
     def _is_done(self, job_id: str) -> bool:
         return self._store.run(job_id).is_done()
@@ -147,7 +143,8 @@ class SlurmBackend:
 
         `parents` need not be complete: every parent is looked up again here.
         """
-        with self._one_at_a_time():
+        with one_at_a_time(self._store):
+            self._recover()
             ids = {entry.job.id for entry in entries} | {need for entry in entries for need in entry.job.needs}
             records = read_records(self._store, ids)
             seen = self._observe(records, ids)
@@ -166,6 +163,13 @@ class SlurmBackend:
             chunks = plan_arrays(fitting, live, limits.max_array, self._site.max_parallel, free)
             canary = len(fitting) > CANARY_ABOVE if self._canary is None else self._canary
             return self._submit_chunks(chunks, arrays=limits.max_array > 0, canary=canary)
+
+    def _recover(self) -> None:
+        """Jobs in the queue whose submission was lost from the store are adopted, not submitted again."""
+        try:
+            recover_queued(self._store, self._site.timeout_s)
+        except SchedulerSilent as silent:
+            raise _nothing_submitted(silent) from silent
 
     def _submit_chunks(self, chunks: Sequence[Chunk], *, arrays: bool, canary: bool) -> list[Submission]:
         code = take_snapshot(self._store.root)
@@ -188,19 +192,14 @@ class SlurmBackend:
         folder = self._store.submission_dir(token)
         folder.mkdir(parents=True)
         request = self._request(token, folder, chunk, code, dependency, arrays=arrays, canary=canary)
-        text = script(request, self._site)
-        (folder / SCRIPT).write_text(text, encoding="utf-8")
+        (folder / SCRIPT).write_text(script(request, self._site), encoding="utf-8")
         write_work(folder, self._store.root, token)
-        tasks = {index: entry.job.id for index, entry in chunk.tasks.items()}
-        name = job_name(self._sweep, chunk.stage, token)
-        extra = {"sweep": self._sweep, "code": code.name, "dependency": dependency, "canary": canary}
-        write_intent(
-            self._store, token, name=name, site=self._site.name, stage=chunk.stage, tasks=tasks, extra=extra
-        )
-        array_id = self._sbatch(token, folder / SCRIPT, sbatch_variables(request, self._site), chunk)
+        write_intent(self._store, request.intent)
+        without = sbatch_variables(request, self._site)
+        array_id = hand_over(self._store, self._site, token, chunk.stage, len(chunk.tasks), without)
         write_submitted(self._store, token, array_id)
         self._tell_parents(chunk, array_id, arrays=arrays)
-        return Submission(token, array_id, tuple(tasks.values()))
+        return Submission(token, array_id, tuple(entry.job.id for entry in chunk.tasks.values()))
 
     def _has_saved(self, entry: SweepJob) -> bool:
         """Whether the weights that the job waits for are there: it need not wait for its first need."""
@@ -231,6 +230,7 @@ class SlurmBackend:
         canary: bool,
     ) -> ScriptRequest:
         array = chunk.one_first if canary else chunk.array
+        frozen = {"code": code.name, "commit": commit_of(code)}
         return ScriptRequest(
             token=token,
             sweep=self._sweep,
@@ -243,48 +243,15 @@ class SlurmBackend:
             dependency=dependency,
             exclude=tuple(bad_nodes(self._store.root)),
             saves_weights=any(entry.job.kind.value in DISTRIBUTED for entry in chunk.tasks.values()),
+            intent=intent_of(
+                token,
+                name=job_name(self._sweep, chunk.stage, token),
+                site=self._site.name,
+                stage=chunk.stage,
+                tasks={index: entry.job.id for index, entry in chunk.tasks.items()},
+                extra={"sweep": self._sweep, **frozen, "dependency": dependency, "canary": canary},
+            ),
         )
-
-    def _sbatch(self, token: str, path: Path, without: Sequence[str], chunk: Chunk) -> str:
-        """The id of the accepted job. An answer that was lost does not lose the job: the token finds it."""
-        try:
-            answer = call(["sbatch", "--parsable", str(path)], timeout_s=self._site.timeout_s, without=without)
-        except SchedulerSilent as silent:
-            write_refused(self._store, token, str(silent))
-            raise UserError(f"stage {chunk.stage}: {silent}; `manager doctor` tells what is missing") from silent
-        if answer.code == 0:
-            return answer.output.strip().splitlines()[-1].split(";")[0]
-        lines = [line.removeprefix("sbatch: error: ").strip() for line in answer.error.splitlines()]
-        said = "; ".join(line for line in lines if line) or "no message"
-        refused = is_refusal(answer.code, said)
-        found, asked = self._find(token, 0.0 if refused else APPEAR_S)
-        if found is not None:
-            return found
-        if refused and asked:
-            write_refused(self._store, token, said)
-            raise UserError(
-                f"stage {chunk.stage}: Slurm refuses {len(chunk.tasks)} jobs: {said}; the script is {path}, "
-                "and the site file and `resources` decide what is in it"
-            )
-        raise UserError(
-            f"stage {chunk.stage}: sbatch gave no clear answer ({said}); nothing is lost, run the same "
-            f"`manager sweep` again after {self._site.settle_s:.0f} s: what was accepted is found and adopted"
-        )
-
-    def _find(self, token: str, wait_s: float) -> tuple[str | None, bool]:
-        """The id under which the controller has this token, and whether it could be asked."""
-        deadline = time.monotonic() + wait_s
-        while True:
-            asked = True
-            try:
-                rows = ask_squeue({token}, (), timeout_s=self._site.timeout_s)
-            except SchedulerSilent:
-                rows, asked = {}, False
-            for row in rows.values():
-                return row.array_id or row.job_id, True
-            if time.monotonic() >= deadline:
-                return None, asked
-            time.sleep(1.0)
 
     def _not_in_queue(
         self, entries: Sequence[SweepJob], seen: Mapping[str, SchedulerView]
@@ -340,21 +307,6 @@ class SlurmBackend:
             raise _nothing_submitted(silent) from silent
         return max(0, limits.max_queued - len(text.split()))
 
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Two managers on one store submit one after the other, and the second sees what the first did.
-
-        The lock is a convenience: on a file system without locks the claim of each job still holds.
-        """
-        path = self._store.root / "submissions" / ".lock"
-        try:
-            stream = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed below)
-        except OSError as error:
-            raise UserError(f"{path.parent}: cannot submit from here: {error.strerror}") from error
-        with stream:
-            _wait_for_lock(stream, path)
-            yield
-
     # Cancelling
 
     def cancel(self, ids: Iterable[str]) -> list[str]:
@@ -398,49 +350,8 @@ class SlurmBackend:
         return result
 
 
-def is_refusal(code: int | None, said: str) -> bool:
-    """Whether sbatch surely was told no. A lost connection or a time limit says nothing about the job."""
-    if code is None:
-        return False
-    text = said.lower()
-    lost = ("socket timed out", "unable to contact", "zero bytes", "connect failure", "connection", "protocol",
-            "communication", "munge", "timed out", "temporarily")  # fmt: skip
-    return not any(word in text for word in lost)
-
-
-def compact_ids(scheduler_ids: Iterable[str]) -> list[str]:
-    """`123_4`, `123_5`, `9` as `123_[4-5]`, `9`: one name for each array."""
-    arrays: dict[str, list[int]] = {}
-    single = []
-    for each in scheduler_ids:
-        array_id, _, index = each.partition("_")
-        if index:
-            arrays.setdefault(array_id, []).append(int(index))
-        else:
-            single.append(each)
-    return single + [f"{array_id}_[{index_text(sorted(set(indexes)))}]" for array_id, indexes in arrays.items()]
-
-
 def _nothing_submitted(silent: SchedulerSilent) -> UserError:
     return UserError(
         f"Slurm does not answer ({silent}); nothing was submitted, run the same command again later, "
         "or with --cluster local on this machine"
     )
-
-
-def _wait_for_lock(stream: IO[str], path: Path) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                held = f"another manager has been submitting for {LOCK_WAIT_S:.0f} s"
-                raise UserError(f"{held} ({path}); run the same command again later") from None
-            time.sleep(0.2)
-        except OSError as error:
-            if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                return  # a file system without locks
-            raise
-        else:
-            return

@@ -14,17 +14,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from manager.atomic import read_json, write_json
+from manager.atomic import read_json, write_json, write_text
 from manager.cluster.slurm_task import ArrayWork
 from manager.diagnose import Diagnosis, Remedy, diagnose
 from manager.plan import ATTEMPTS_WITHOUT_PROGRESS, futile_attempts
-from manager.remedy import apply, explain, log_tail
+from manager.remedy import apply, bad_nodes, explain, log_tail
 from manager.store import Attempt, RunDirectory, Store
 
 # What the script is told by the exit status. A bug's status, 1, leaves the job alone.
 REQUEUE, LEAVE, REQUEUE_ELSEWHERE, HOLD_ARRAY = 0, 3, 4, 5
 # In the submission's folder: its jobs are held because the first one failed before its first step.
 HELD = "held.json"
+# And, by the job that found it out: arrays that wait, each with the nodes that it shall not use any more.
+AVOID = "avoid-"
 # Signals that ask a job to save itself and stop: a time limit, a preemption.
 STOP_SIGNALS = frozenset({"SIGUSR2", "SIGUSR1", "SIGTERM"})
 # A job that dies before it could claim its run directory leaves no attempt to count.
@@ -110,9 +112,7 @@ def _diagnosed(found: Diagnosis | None, code: int) -> dict[str, Any]:
 
 def _before_any_attempt(store: Store, token: str, restarts: int) -> tuple[int, str]:
     """The tasks died before rank 0 had claimed the job: the environment, or the node."""
-    job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID", ""))
-    index = os.environ.get("SLURM_ARRAY_TASK_ID")
-    name = f"{job}_{index}" if index is not None else job
+    name = _own_name()
     folder = store.submission_dir(token)
     logs = [str(folder / f"{name}_0_log.{kind}") for kind in ("err", "out")]
     found = diagnose(log_tail(Attempt(0, folder, {"logs": logs}, None)))
@@ -163,6 +163,26 @@ def _is_mine(attempt: Attempt, token: str, restarts: int) -> bool:
     )
 
 
+def _own_name() -> str:
+    """As the batch script names this job."""
+    job, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{job}_{index}" if job and index is not None else os.environ.get("SLURM_JOB_ID", "")
+
+
+def avoid_bad_nodes(store: Store, token: str, nodes: Sequence[str]) -> None:
+    """Leave word for the batch script: no array of this sweep that waits in the queue shall use these nodes."""
+    sweep = (read_json(store.submission_dir(token) / "intent.json") or {}).get("sweep")
+    lines = []
+    for path in sorted((store.root / "submissions").glob("*/submitted.json")):
+        intent = read_json(path.parent / "intent.json") or {}
+        if intent.get("sweep") != sweep or all(store.run(job_id).is_done() for job_id in intent["jobs"]):
+            continue
+        script = (path.parent / "submission.sh").read_text(encoding="utf-8")
+        before = re.findall(r"^#SBATCH --exclude=(\S+)", script, re.MULTILINE)
+        lines.append(f"{(read_json(path) or {})['scheduler_id']} {','.join([*before, *nodes])}")
+    write_text(store.submission_dir(token) / f"{AVOID}{_own_name()}", "".join(f"{line}\n" for line in lines))
+
+
 def _is_a_failure(store: Store, token: str) -> bool:
     """Whether this job failed by itself: one that was cancelled or waits for a parent says nothing of others."""
     directory = store.run(ArrayWork(str(store.root), token).job_id(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
@@ -175,6 +195,8 @@ def main() -> None:
     store, token, code = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
     verdict, why = last_words(store, token, code, sys.stdin.read())
     work = ArrayWork(str(store.root), token)
+    if verdict == REQUEUE_ELSEWHERE and os.environ.get("SLURMD_NODENAME") in (bad := bad_nodes(store.root)):
+        avoid_bad_nodes(store, token, bad)
     if verdict == LEAVE and work.intent().get("canary") and _is_a_failure(store, token) and not work.reached.exists():
         write_json(work.folder / HELD, {"why": why})
         verdict, why = HOLD_ARRAY, f"{why}; it was the first of its array, whose other jobs are held"

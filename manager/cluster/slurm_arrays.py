@@ -6,7 +6,7 @@ Children stand at their parents' indexes, so that `aftercorr` lets each start wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from manager.job import Resources, SweepJob, canonical_json
@@ -76,6 +76,19 @@ def index_text(indexes: Sequence[int]) -> str:
             start = index
         previous = index
     return ",".join(parts)
+
+
+def compact_ids(scheduler_ids: Iterable[str]) -> list[str]:
+    """`123_4`, `123_5`, `9` as `123_[4-5]`, `9`: one name for each array."""
+    arrays: dict[str, list[int]] = {}
+    single = []
+    for each in scheduler_ids:
+        array_id, _, index = each.partition("_")
+        if index:
+            arrays.setdefault(array_id, []).append(int(index))
+        else:
+            single.append(each)
+    return single + [f"{array_id}_[{index_text(sorted(set(indexes)))}]" for array_id, indexes in arrays.items()]
 
 
 def dependency_text(

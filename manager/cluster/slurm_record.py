@@ -21,6 +21,8 @@ from manager.liveness import identify, is_alive
 from manager.store import Store
 
 BACKEND = "slurm"
+UNCLEAR = "unclear.json"
+INTENT_MARK = "# intent: "
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Record:
     created: float  # by the file server's clock
     array_id: str | None  # None: the call was cut off before its answer was written down
     submitter: Mapping[str, Any]  # the process that made the call
+    unclear: float | None = None  # when the call ended without a clear answer
     held: bool = False  # its first job failed before its first step, and the batch script held the others
 
     def scheduler_id(self, index: int) -> str:
@@ -45,6 +48,8 @@ class Record:
         """Whether the call may still reach the controller: not answered, and not long ago."""
         if self.array_id is not None:
             return False
+        if self.unclear is not None:  # the process may live on, but its call is over
+            return now - self.unclear < settle_s
         return now - self.created < settle_s or is_alive(self.submitter) is True
 
 
@@ -53,27 +58,44 @@ def new_token() -> str:
     return "m" + secrets.token_hex(8)[:15]
 
 
-def write_intent(
-    store: Store, token: str, *, name: str, site: str, stage: str, tasks: Mapping[int, str], extra: Mapping[str, Any]
-) -> Path:
-    """Say what is about to be submitted, and be sure that it is on disk. Returns the file."""
-    folder = store.submission_dir(token)
-    path = folder / "intent.json"
-    value = {
+def intent_of(
+    token: str, *, name: str, site: str, stage: str, tasks: Mapping[int, str], extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a call of sbatch is about to hand over."""
+    return {
         "token": token,
         "backend": BACKEND,
         "name": name,
         "user": user_name(),
         "site": site,
         "stage": stage,
-        "jobs": list(tasks.values()),
         "tasks": {str(index): job_id for index, job_id in tasks.items()},
-        "submitter": identify(os.getpid()),
         **extra,
     }
+
+
+def write_intent(store: Store, intent: Mapping[str, Any]) -> Path:
+    """Say what is about to be submitted, and be sure that it is on disk. Returns the file."""
+    folder = store.submission_dir(intent["token"])
+    path = folder / "intent.json"
+    value = {**intent, "jobs": list(intent["tasks"].values()), "submitter": identify(os.getpid())}
     write_json(path, value, durable=True)
     sync_directory(folder.parent)
     return path
+
+
+def intent_line(intent: Mapping[str, Any]) -> str:
+    """The intent as the last line of a batch script: Slurm keeps it for as long as the job is in its queue."""
+    return INTENT_MARK + json.dumps(intent, separators=(",", ":"), ensure_ascii=False)
+
+
+def intent_in(script: str) -> dict[str, Any] | None:
+    """The intent in a batch script; None where it has none."""
+    last = script.rstrip().rpartition("\n")[2]
+    if not last.startswith(INTENT_MARK):
+        return None
+    intent: dict[str, Any] = json.loads(last.removeprefix(INTENT_MARK))
+    return intent
 
 
 def write_submitted(store: Store, token: str, array_id: str, *, adopted: bool = False) -> None:
@@ -84,6 +106,11 @@ def write_submitted(store: Store, token: str, array_id: str, *, adopted: bool = 
 def write_refused(store: Store, token: str, message: str) -> None:
     """The scheduler said no: nothing of this call is or ever will be in the queue."""
     write_json(store.submission_dir(token) / "refused.json", {"message": message}, durable=True)
+
+
+def write_unclear(store: Store, token: str, message: str) -> None:
+    """The call is over, and whether it reached the controller is not known."""
+    write_json(store.submission_dir(token) / UNCLEAR, {"message": message}, durable=True)
 
 
 def read_records(store: Store, ids: Collection[str] | None = None) -> list[Record]:
@@ -125,8 +152,16 @@ def _read(store: Store, token: str) -> Record | None:
         created=created,
         array_id=submitted["scheduler_id"] if submitted else None,
         submitter=intent["submitter"],
+        unclear=_time_of(folder / UNCLEAR) if submitted is None else None,
         held=bool(intent.get("canary")) and (folder / HELD).exists(),
     )
+
+
+def _time_of(path: Path) -> float | None:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def submissions_of(records: Iterable[Record], ids: Collection[str]) -> dict[str, list[tuple[Record, int]]]:

@@ -9,20 +9,24 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from submitit.core.utils import DelayedSubmission
 from submitit.slurm import slurm as submitit_slurm
 
-from manager.cluster.slurm_after import HOLD_ARRAY, REQUEUE, REQUEUE_ELSEWHERE
+from manager.cluster.slurm_after import AVOID, HOLD_ARRAY, REQUEUE, REQUEUE_ELSEWHERE
+from manager.cluster.slurm_record import intent_line
 from manager.cluster.slurm_site import Container, Site
 from manager.cluster.slurm_task import ArrayWork
 from manager.errors import UserError
 from manager.job import Resources
 
+SCRIPT = "submission.sh"
 WORK_PICKLE = "work.pkl"
+# A munge daemon that is away makes every command of Slurm hang.
+SCONTROL = "timeout 60 scontrol"
 CANARY_POLL_S = 3
 RELEASE_POLL_S = 5
 # Room for what Slurm shows of a name; the token, which is the identity, is always whole.
@@ -44,6 +48,7 @@ class ScriptRequest:
     exclude: tuple[str, ...] = ()  # nodes that failed before
     release: int | None = None  # the array runs one job at a time until one reached its first step; then so many
     saves_weights: bool = False  # evaluations may wait for weights that its jobs save before they end
+    intent: Mapping[str, Any] = field(default_factory=dict)  # which jobs these are, for who finds only the script
 
 
 def job_name(sweep: str, stage: str, token: str) -> str:
@@ -67,7 +72,7 @@ def script(request: ScriptRequest, site: Site) -> str:
         text: str = submitit_slurm._make_sbatch_string(
             command=_command(request, site), folder=request.folder, **parameters
         )
-        return text
+        return f"{text.rstrip()}\n{intent_line(request.intent)}\n" if request.intent else text
     except TypeError as error:
         valid = ", ".join(sorted(submitit_slurm._get_default_parameters()))
         unknown = str(error).rpartition("argument ")[2] or str(error)
@@ -182,7 +187,7 @@ def _setup(request: ScriptRequest, site: Site) -> list[str]:
 
 def _canary(folder: str, release: int) -> list[str]:
     """Beside the first job: let the others start once it has made its first step (0: all that fit)."""
-    update = f"scontrol update jobid=$SLURM_ARRAY_JOB_ID arraytaskthrottle={release}"
+    update = f"{SCONTROL} update jobid=$SLURM_ARRAY_JOB_ID arraytaskthrottle={release}"
     wait = f"until [ -e {folder}/first-step ]; do sleep {CANARY_POLL_S}; done"
     return [f"[ -e {folder}/released ] || ({wait}; {update} && touch {folder}/released) >/dev/null 2>&1 &"]
 
@@ -190,7 +195,7 @@ def _canary(folder: str, release: int) -> list[str]:
 def _release_saved(folder: str, job: str) -> list[str]:
     """Beside a training: let jobs start whose weights it has saved (slurm_task.py says which). What Slurm refuses
     four times keeps its dependency, and starts after the training."""
-    update = 'scontrol update jobid="${file##*/}" dependency='
+    update = f'{SCONTROL} update jobid="${{file##*/}}" dependency='
     return [
         f"mkdir -p {folder}/lifted",
         "release_saved() {",
@@ -210,8 +215,9 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
     """
     job = _own_id(request)
     store, token = shlex.quote(str(request.folder.parents[1])), request.token
-    hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || scontrol hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
+    hold = [f"[ $verdict -ne {HOLD_ARRAY} ] || {SCONTROL} hold $SLURM_ARRAY_JOB_ID"] * (request.release is not None)
     avoid = ",".join([*filter(None, [site.exclude, *request.exclude]), "$SLURMD_NODENAME"])
+    avoided = f"{shlex.quote(str(request.folder))}/{AVOID}{job}"
     after = f"{_batch_python(request, site)} -m manager.cluster.slurm_after {store} {token} $code"
     return [
         "code=$?",
@@ -219,14 +225,22 @@ def _teardown(request: ScriptRequest, site: Site, own: list[str]) -> list[str]:
         "[ $code -eq 0 ] && exit 0",
         *["release_saved >/dev/null 2>&1"] * request.saves_weights,
         "for pause in 1 3 9 0; do",
-        f"  told=$(scontrol show job --oneliner {job}) && break; sleep $pause",
+        f"  told=$({SCONTROL} show job --oneliner {job}) && break; sleep $pause",
         "done",
         f'printf %s "$told" | {after}; verdict=$?',
         f"if [ $verdict -eq {REQUEUE} ] || [ $verdict -eq {REQUEUE_ELSEWHERE} ]; then",
+        f"  [ ! -e {avoided} ] || while read -r id nodes; do",
+        f"    {SCONTROL} update jobid=$id excnodelist=$nodes",
+        f"  done <{avoided}",
+        # Comes with the requeue and ends the command that runs just then. But only a job that waits can be told which
+        # nodes to avoid.
+        "  trap '' TERM",
         "  for pause in 1 3 9 0; do",
-        f"    scontrol requeue {job} && break; sleep $pause",
+        f"    {SCONTROL} requeue {job} && break; sleep $pause",
         "  done",
-        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || scontrol update jobid={job} excnodelist={avoid}",
+        f"  [ $verdict -ne {REQUEUE_ELSEWHERE} ] || for pause in 0.2 0.5 1 9 0; do",
+        f"    {SCONTROL} update jobid={job} excnodelist={avoid} && break; sleep $pause",
+        "  done",
         "fi",
         *hold,
         "exit $code",

@@ -24,6 +24,7 @@ class Evidence:
     queue: Rows | str
     accounting: Rows | str
     settle_s: float
+    silent_since: float | None = None  # where squeue does not answer: since when
 
 
 def find_row(rows: Rows, token: str, index: int) -> Row | None:
@@ -63,7 +64,11 @@ def views(records: Sequence[Record], ids: Collection[str], evidence: Evidence) -
 def _view(record: Record, index: int, evidence: Evidence) -> SchedulerView:
     if isinstance(evidence.queue, str):
         return SchedulerView(
-            Phase.UNKNOWN, record.token, record.scheduler_id(index), reason=evidence.queue, since=evidence.now
+            Phase.UNKNOWN,
+            record.token,
+            record.scheduler_id(index),
+            reason=evidence.queue,
+            since=evidence.silent_since or evidence.now,
         )
     row = find_row(evidence.queue, record.token, index)
     if row is not None:

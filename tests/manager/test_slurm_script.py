@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from manager.cluster.slurm import compact_ids, is_refusal
 from manager.cluster.slurm_after import is_running
+from manager.cluster.slurm_arrays import compact_ids
+from manager.cluster.slurm_sbatch import is_refusal
 from manager.cluster.slurm_script import ScriptRequest, job_name, sbatch_variables, script, write_work
 from manager.cluster.slurm_site import Container, Site
 from manager.errors import UserError
@@ -25,6 +26,7 @@ REQUEST = ScriptRequest(
     array="0-11%4",
     dependency="aftercorr:77",
     exclude=("node13",),
+    intent={"token": "m0123456789abcde", "tasks": {"0": "aa"}},
 )
 SITE = Site(
     name="alpha",
@@ -89,17 +91,26 @@ srun --unbuffered --output /store/submissions/m0123456789abcde/%A_%a_%t_log.out 
 code=$?
 [ $code -eq 0 ] && exit 0
 for pause in 1 3 9 0; do
-  told=$(scontrol show job --oneliner ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}) && break; sleep $pause
+  told=$(timeout 60 scontrol show job --oneliner ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}) && break; sleep $pause
 done
 printf %s "$told" | /venv/bin/python -m manager.cluster.slurm_after /store m0123456789abcde $code; verdict=$?
 if [ $verdict -eq 0 ] || [ $verdict -eq 4 ]; then
+  [ ! -e /store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} ] || \
+while read -r id nodes; do
+    timeout 60 scontrol update jobid=$id excnodelist=$nodes
+  done </store/submissions/m0123456789abcde/avoid-${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}
+  trap '' TERM
   for pause in 1 3 9 0; do
-    scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
+    timeout 60 scontrol requeue ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} && break; sleep $pause
   done
-  [ $verdict -ne 4 ] || scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
-excnodelist=node13,$SLURMD_NODENAME
+  [ $verdict -ne 4 ] || for pause in 0.2 0.5 1 9 0; do
+    timeout 60 scontrol update jobid=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} \
+excnodelist=node13,$SLURMD_NODENAME && break; sleep $pause
+  done
 fi
-exit $code"""
+exit $code
+# intent: {"token":"m0123456789abcde","tasks":{"0":"aa"}}
+"""
 
 
 def test_the_whole_script_of_a_multi_node_stage() -> None:

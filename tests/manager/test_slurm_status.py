@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import StringIO
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_jobs_that_never_began_say_why(tmp_path: Path) -> None:
     assert [row.cause for row in value.problems] == ["launch", "held"]
     assert "node7" in value.problems[0].message
     assert {row.state for row in value.problems} == {State.READY}
+
+
+def test_what_could_not_be_asked_is_unknown_since_a_time_and_not_failed(tmp_path: Path) -> None:
+    noon = time.mktime((2026, 11, 20, 12, 0, 0, 0, 0, -1))
+    silent = SchedulerView(Phase.UNKNOWN, reason="squeue: Unable to contact slurm controller", since=noon)
+    value = status_of(tmp_path, JobFacts(done=False, view=silent))
+    assert value.counts == {State.UNKNOWN: 1}
+    assert "unknown since 12:00:00: squeue: Unable to contact" in text(value)
 
 
 def test_many_problems_are_told_by_cause(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from manager.cluster.backend import Phase
 from manager.cluster.slurm_query import REST, Row, Rows
 from manager.cluster.slurm_record import Record
 from manager.cluster.slurm_view import Evidence, parents_in_queue, unlisted, views
+from manager.liveness import identify
 
 NOW = 10_000.0
 DEAD = {"pid": 1, "pid_started": -1, "host": "elsewhere", "boot": "other", "pid_namespace": "other"}
@@ -77,6 +79,11 @@ def test_a_call_that_was_cut_off_is_waited_for_and_then_given_up() -> None:
     stale = record(OLD, {0: "a"}, array_id=None, created=NOW - 500)
     assert view_of([fresh], {}, {})["a"].phase is Phase.QUEUED
     assert view_of([stale], {}, {})["a"].phase is Phase.ABSENT
+    # Its process lives on (a notebook); that the call is over counts.
+    alive = replace(stale, submitter=identify(os.getpid()))
+    assert view_of([alive], {}, {})["a"].phase is Phase.QUEUED
+    assert view_of([replace(alive, unclear=NOW - 5)], {}, {})["a"].phase is Phase.QUEUED
+    assert view_of([replace(alive, unclear=NOW - 500)], {}, {})["a"].phase is Phase.ABSENT
     listed = rows(row(OLD, 0, Phase.RUNNING, "RUNNING"))
     seen = view_of([fresh], listed, {})["a"]
     assert (seen.phase, seen.scheduler_id) == (Phase.RUNNING, "12_0")

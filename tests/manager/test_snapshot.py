@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from manager.snapshot import take_snapshot
+from manager.snapshot import commit_of, restore_snapshot, take_snapshot
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -67,3 +68,22 @@ def test_installed_code_without_git_is_frozen_too(checkout: Path, tmp_path: Path
     place = take_snapshot(tmp_path / "store", checkout)
     assert names(place) == ["code.diff", "code.json", "manager/__init__.py", "trainers/grpo.py", "trainers/old.py"]
     assert json.loads((place / "code.json").read_text())["commit"] is None
+
+
+def test_a_lost_snapshot_is_made_again_from_the_checkout_or_its_commit(checkout: Path, tmp_path: Path) -> None:
+    commit(checkout)
+    store = tmp_path / "store"
+    first = take_snapshot(store, checkout)
+    before, of_commit = names(first), commit_of(first)
+    shutil.rmtree(store / "code")
+    assert restore_snapshot(store, first.name, None, checkout), "the checkout is still the same"
+    assert names(first) == before
+    (checkout / "trainers" / "grpo.py").write_text("y = 2\n")
+    changed = take_snapshot(store, checkout)
+    shutil.rmtree(store / "code")
+    assert restore_snapshot(store, first.name, of_commit, checkout), "the checkout has changed, the commit is there"
+    assert (names(first), commit_of(first)) == (before, of_commit)
+    assert (first / "trainers" / "grpo.py").read_text() == "y = 1\n"
+    (checkout / "trainers" / "grpo.py").write_text("y = 3\n")
+    assert not restore_snapshot(store, changed.name, of_commit, checkout), "what was never committed is gone"
+    assert sorted(path.name for path in (store / "code").iterdir()) == [first.name]

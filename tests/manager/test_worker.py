@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from manager.atomic import read_jsonl, write_json
 from manager.heartbeat import EXIT_SUPERSEDED
 from manager.job import Job, Kind
 from manager.store import RunDirectory, Store
+from manager.worker import rendezvous_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -147,3 +149,12 @@ def test_a_folder_that_is_no_run_directory_is_told(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.strip() == f"error: {tmp_path}: no job.json here; is this a run directory?"
+
+
+def test_the_rendezvous_port_follows_from_the_schedulers_id_unless_it_is_taken() -> None:
+    free = next(number for number in range(1, 1000) if rendezvous_port(str(number)) == 10_000 + number)
+    assert rendezvous_port(str(free + 20_000)) == 10_000 + free
+    with socket.socket() as other:
+        other.bind(("", 10_000 + free))
+        assert rendezvous_port(str(free)) not in (0, 10_000 + free)
+    assert rendezvous_port("") > 0

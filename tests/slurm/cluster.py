@@ -17,13 +17,14 @@ from manager.cluster.slurm import SlurmBackend
 from manager.cluster.slurm_site import Site
 from manager.job import Job, Kind, Resources, Sweep, SweepJob
 from manager.store import RunDirectory, Store
+from tests.manager.toy_kind import undisturbed_digest
 
 DEVCLUSTER = Path(__file__).with_name("devcluster")
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("sbatch", "slurmctld", "slurmd", "munged")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd")
 # Generous: the machine may be busy with other tests.
-DEADLINE_S = 150.0
+DEADLINE_S = 400.0
 
 
 def missing_programs() -> list[str]:
@@ -127,6 +128,46 @@ def backend(store: Store, sweep: str = "toys", **changes: object) -> SlurmBacken
 def steps_done(run: RunDirectory) -> list[dict[str, int]]:
     path = run.path / "steps.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Holds toy jobs at a step for as long as a test needs them to run, however fast the machine is."""
+
+    path: Path
+
+    def before(self, step: int) -> dict[str, object]:
+        """For the config of a toy job."""
+        return {"gate": str(self.path), "gate_step": step}
+
+    def open(self) -> None:
+        self.path.touch()
+
+
+def assert_undisturbed(store: Store, sweep: Sweep, steps: int) -> None:
+    """Whatever happened: every job has one terminal result, its steps were done in order and never by two attempts
+    at the same time, and its digest is that of a run without any fault."""
+    for entry in sweep.jobs:
+        run = store.run(entry.job.id)
+        done = steps_done(run)
+        assert {each["step"] for each in done} == set(range(1, steps + 1))
+        assert [each["attempt"] for each in done] == sorted(each["attempt"] for each in done)
+        assert_result_undisturbed(run, steps)
+
+
+def assert_ran_once(store: Store, sweep: Sweep) -> None:
+    """Jobs of three steps that nothing has disturbed: not even a second attempt was needed."""
+    assert_undisturbed(store, sweep, 3)
+    for entry in sweep.jobs:
+        assert [step["step"] for step in steps_done(store.run(entry.job.id))] == [1, 2, 3]
+        assert len(store.run(entry.job.id).attempts()) == 1
+
+
+def assert_result_undisturbed(run: RunDirectory, steps: int) -> None:
+    result = run.result()
+    assert result is not None
+    assert (result["last_step"], result["digest"]) == (steps, undisturbed_digest(run.job().config["toy"], steps))
+    assert [attempt.outcome for attempt in run.attempts()].count("done") == 1
 
 
 def finished(run: RunDirectory) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from manager.store import Store
-from tests.slurm.cluster import ROOT, Cluster, missing_programs
+from tests.slurm.cluster import ROOT, Cluster, Gate, missing_programs
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +44,26 @@ def cluster(running_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluste
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     running_cluster.empty()
     return running_cluster
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """`fake("sacct", "exit 1")`: another program of this name comes first on PATH; `$real` is the true one there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def make(name: str, text: str) -> None:
+        real = shutil.which(name, path=os.environ["PATH"].removeprefix(f"{folder}:"))
+        (folder / name).write_text(f"#!/bin/sh\nexport real={real}\n{text}\n")
+        (folder / name).chmod(0o755)
+
+    return make
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,7 +29,6 @@ def main(run: Run) -> Mapping[str, Any]:
     if config.get("bad_node") and os.environ.get("SLURMD_NODENAME") == config["bad_node"]:
         print("NVRM: Xid (PCI:0000:3b:00): 79, GPU has fallen off the bus.", file=sys.stderr, flush=True)
         os._exit(1)
-    time.sleep(float(config.get("first_s", 0.0)))
     if config.get("group"):
         _all_reduce(run, fail_first=bool(config.get("rank_fails")) and attempt == 1)
     result = dict(toy_kind.main(run)) if run.rank == 0 else {}

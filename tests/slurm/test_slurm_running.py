@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,17 @@ from manager.remedy import bad_nodes
 from manager.status import collect
 from manager.store import RunDirectory, Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import Cluster, assert_done, backend, steps_done, toy, toy_sweep, wait_for
+from tests.slurm.cluster import (
+    Cluster,
+    Gate,
+    assert_done,
+    assert_undisturbed,
+    backend,
+    steps_done,
+    toy,
+    toy_sweep,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slurm
 
@@ -39,14 +49,8 @@ def ends(run: RunDirectory) -> list[tuple[str, str]]:
     return [(str(each.outcome), str((each.end or {}).get("cause", ""))) for each in run.attempts()]
 
 
-def assert_in_order(run: RunDirectory, steps: int) -> None:
-    """Every step was done, and never by two attempts at the same time."""
-    done = steps_done(run)
-    assert {each["step"] for each in done} == set(range(1, steps + 1))
-    assert [each["attempt"] for each in done] == sorted(each["attempt"] for each in done)
-
-
 def test_two_nodes_with_two_tasks_form_one_group(cluster: Cluster, store: Store) -> None:
+    pytest.importorskip("torch")
     resources = Resources(nodes=2, tasks_per_node=2, time_min=5, memory_gb=4)
     sweep, run, _ = one(store, resources=resources, group=True, steps=2)
     assert_done(store, sweep)
@@ -62,15 +66,19 @@ def test_a_killed_task_is_recorded_and_goes_on_without_any_manager(cluster: Clus
     views = backend(store).observe([run.id])
     assert views[run.id].phase in (Phase.QUEUED, Phase.RUNNING)
     assert_done(store, sweep)
-    assert_in_order(run, 4)
+    assert_undisturbed(store, sweep, 4)
     assert submit_missing(store, sweep, backend(store)).submissions == ()
 
 
-def test_the_last_task_of_an_array_is_requeued_without_its_siblings(cluster: Cluster, store: Store) -> None:
+def test_the_last_task_of_an_array_is_requeued_without_its_siblings(
+    cluster: Cluster, store: Store, gate: Gate
+) -> None:
     # Its own id is that of the whole array.
-    jobs = [toy(0, steps=10, step_s=0.5), toy(1, steps=4, step_s=0.5, fault="kill", fault_step=3)]
+    jobs = [toy(0, steps=10, **gate.before(4)), toy(1, steps=4, fault="kill", fault_step=3)]
     sweep = toy_sweep("last", ("train", jobs))
     submit_missing(store, sweep, backend(store))
+    wait_for(lambda: ("done", "") in ends(store.run(jobs[1].id)), "the last task is done")
+    gate.open()
     assert_done(store, sweep)
     assert ends(store.run(jobs[0].id)) == [("done", "")]
     assert ends(store.run(jobs[1].id)) == [("failed", "killed"), ("done", "")]
@@ -88,18 +96,20 @@ def test_out_of_gpu_memory_halves_the_micro_batch_until_it_fits(cluster: Cluster
     assert run.job().resources == before.resources
 
 
-def test_an_operators_requeue_continues_in_a_new_attempt(cluster: Cluster, store: Store) -> None:
-    sweep, run, array_id = one(store, steps=8, step_s=0.5)
+def test_an_operators_requeue_continues_in_a_new_attempt(cluster: Cluster, store: Store, gate: Gate) -> None:
+    sweep, run, array_id = one(store, steps=8, **gate.before(4))
     wait_for(lambda: len(steps_done(run)) >= 3, "three steps are done")
     cluster.command("scontrol", "requeue", f"{array_id}_0")
+    wait_for(lambda: ends(run)[0][0] == "interrupted", "it has saved itself")
+    gate.open()
     assert_done(store, sweep)
     assert [outcome for outcome, _ in ends(run)] == ["interrupted", "done"]
-    assert_in_order(run, 8)
+    assert_undisturbed(store, sweep, 8)
     assert len({each.record["execution"] for each in run.attempts()}) == 2
 
 
-def test_cancelling_is_for_good_whoever_does_it(cluster: Cluster, store: Store) -> None:
-    jobs = [toy(n, steps=200, step_s=0.5) for n in range(3)]
+def test_cancelling_is_for_good_whoever_does_it(cluster: Cluster, store: Store, gate: Gate) -> None:
+    jobs = [toy(n, **gate.before(2)) for n in range(3)]
     sweep = toy_sweep("cancel", ("train", jobs), ("evaluate", [toy(10, needs=(jobs[0].id,))]))
     submissions = submit_missing(store, sweep, backend(store)).submissions
     runs = [store.run(job.id) for job in jobs]
@@ -120,14 +130,10 @@ def test_cancelling_is_for_good_whoever_does_it(cluster: Cluster, store: Store) 
 
 
 def test_status_without_accounting_says_what_it_cannot_know(
-    cluster: Cluster, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, store: Store, gate: Gate, fake: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake = tmp_path / "bin" / "sacct"
-    fake.parent.mkdir()
-    fake.write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
-    fake.chmod(0o755)
-    _, run, array_id = one(store, steps=100, step_s=0.5)
-    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    _, run, array_id = one(store, **gate.before(2))
+    fake("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
     wait_for(lambda: backend(store).observe([run.id])[run.id].phase is Phase.RUNNING, "it runs")
     cluster.command("scancel", array_id)
     wait_for(lambda: cluster.queued() == 0, "it is gone")
@@ -144,8 +150,12 @@ def test_status_without_accounting_says_what_it_cannot_know(
 @pytest.mark.slow
 def test_a_node_that_fails_jobs_is_avoided(cluster: Cluster, store: Store) -> None:
     jobs = [toy(n, bad_node="node1") for n in range(2)]
-    sweep = toy_sweep("node", ("train", jobs))
-    submit_missing(store, sweep, backend(store))
+    sweep = toy_sweep("node", ("train", jobs), ("evaluate", [toy(5, needs=tuple(job.id for job in jobs))]))
+    waiting = submit_missing(store, sweep, backend(store)).submissions[1].scheduler_id
+    wait_for(
+        lambda: "ExcNodeList=node1" in cluster.command("scontrol", "show", "job", waiting),
+        "jobs of the sweep that wait shall not use it either",
+    )
     assert_done(store, sweep)
     for job in jobs:
         assert ends(store.run(job.id)) == [("failed", "bad_node"), ("done", "")]
@@ -159,6 +169,7 @@ def test_a_node_that_fails_jobs_is_avoided(cluster: Cluster, store: Store) -> No
 
 @pytest.mark.slow
 def test_one_failed_rank_ends_the_group_and_all_start_again(cluster: Cluster, store: Store) -> None:
+    pytest.importorskip("torch")
     resources = Resources(nodes=2, tasks_per_node=2, time_min=5, memory_gb=4)
     sweep, run, _ = one(store, resources=resources, group=True, rank_fails=True, steps=2)
     assert_done(store, sweep)
@@ -167,9 +178,9 @@ def test_one_failed_rank_ends_the_group_and_all_start_again(cluster: Cluster, st
 
 @pytest.mark.slow
 def test_two_attempts_without_progress_are_the_last(cluster: Cluster, store: Store) -> None:
-    sweep, run, _ = one(store, steps=4, step_s=0.8, fault="kill", fault_step=2, fault_attempts=99)
+    sweep, run, _ = one(store, steps=4, step_s=3.0, fault="kill", fault_step=3, fault_attempts=99)
     wait_for(lambda: len(ends(run)) >= 3 and ends(run)[-1][0] == "failed" and not cluster.queued(), "it is given up")
-    assert len(ends(run)) == 3, "the first got to step 1, two got no further"
+    assert len(ends(run)) == 3, "the first got somewhere, two got no further"
     ids = [run.id]
     assert states(sweep, all_facts(store, ids, backend(store).observe(ids)))[run.id] is State.FAILED
     assert submit_missing(store, sweep, backend(store)).submissions == ()
@@ -185,20 +196,25 @@ def test_an_error_of_the_users_own_is_not_retried(cluster: Cluster, store: Store
 
 
 @pytest.mark.slow
-def test_the_first_job_of_an_array_makes_a_step_before_the_others_start(cluster: Cluster, store: Store) -> None:
-    sweep = toy_sweep("canary", ("train", [toy(n, steps=8, step_s=0.5, first_s=4.0) for n in range(4)]))
+def test_the_first_job_of_an_array_makes_a_step_before_the_others_start(
+    cluster: Cluster, store: Store, gate: Gate, tmp_path: Path
+) -> None:
+    later = Gate(tmp_path / "later")
+    jobs = [toy(0, steps=8, **gate.before(1)), *(toy(n, steps=8, **later.before(3)) for n in (1, 2, 3))]
+    sweep = toy_sweep("canary", ("train", jobs))
     canary(store, sweep)
-    runs = [store.run(entry.job.id) for entry in sweep.jobs]
+    runs = [store.run(job.id) for job in jobs]
     wait_for(lambda: runs[0].attempts(), "the first has begun")
+    reasons = ("squeue", "--me", "--noheader", "--states=pending", "--format=%r")
+    wait_for(lambda: cluster.command(*reasons).split() == ["JobArrayTaskLimit"], "the others wait for it")
     assert not any(run.attempts() for run in runs[1:])
+    gate.open()
+    wait_for(lambda: all(len(steps_done(run)) >= 2 for run in runs[1:]), "the others run side by side")
+    later.open()
     assert_done(store, sweep)
     first_step = [each["time"] for each in runs[0].journal() if each.get("step") == 1]
-    others = [run.attempts()[0].record["started"] for run in runs[1:]]
-    assert min(others) > first_step[0]
-    ends_of_first = runs[0].attempts()[0].end or {}
-    assert min(others) < ends_of_first["finished"] + 4, "they did not wait for its end"
-    begins = sorted(others)
-    assert begins[-1] - begins[0] < 4.0, "the others run side by side"
+    assert min(run.attempts()[0].record["started"] for run in runs[1:]) > first_step[0]
+    assert_undisturbed(store, sweep, 8)
 
 
 @pytest.mark.slow

@@ -36,11 +36,12 @@ def manager(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment.pop("MANAGER_KINDS", None)
     return subprocess.run(
         [sys.executable, "-m", "manager", *arguments],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 
 def test_a_whole_study_runs_through_one_command(cluster: Cluster, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     (tmp_path / "clusters.yaml").write_text("clusters: {here: {partition: main, memory_gb: 6, time_min: 30}}\n")
     sweep = ("sweeps/quickstart.yaml", *SMALL)
     scripts = manager(tmp_path, "plan", *sweep, "--scripts")
@@ -52,7 +53,7 @@ def test_a_whole_study_runs_through_one_command(cluster: Cluster, tmp_path: Path
     assert "6 submitted now" in submitted.stdout
     store = Store.open(tmp_path / "runs")
     record = store.read_sweep("quickstart")
-    assert_done(store, record, deadline_s=500.0)
+    assert_done(store, record, deadline_s=1800.0)
     train = next(entry for entry in record.jobs if entry.stage == "train")
     attempt = store.run(train.job.id).attempts()[0]
     assert attempt.record["world_size"] == 4

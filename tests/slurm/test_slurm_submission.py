@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,29 @@ from manager.cluster.backend import Phase
 from manager.errors import UserError
 from manager.history import attempt_seconds
 from manager.job import Resources, Sweep
+from manager.snapshot import take_snapshot
 from manager.store import Store
 from manager.submission import submit_missing
-from tests.slurm.cluster import ROOT, Cluster, assert_done, backend, finished, steps_done, toy, toy_sweep, wait_for
+from tests.slurm.cluster import (
+    DEVCLUSTER,
+    ROOT,
+    Cluster,
+    Gate,
+    assert_done,
+    assert_ran_once,
+    backend,
+    finished,
+    toy,
+    toy_sweep,
+    wait_for,
+)
 from tests.slurm.submitter import BOUNDARIES
 
 pytestmark = pytest.mark.slurm
+
+
+# Folder, script, pickle, intent, sbatch and its answer, at the least.
+BOUNDARIES_OF_ONE_ARRAY = 6
 
 
 def prepare(store: Store, sweep: Sweep) -> Sweep:
@@ -33,13 +50,6 @@ def prepare(store: Store, sweep: Sweep) -> Sweep:
 def manager(store: Store, sweep: Sweep, *boundary: str) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "tests.slurm.submitter", str(store.root), sweep.name, *boundary]
     return subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def assert_ran_once(store: Store, sweep: Sweep) -> None:
-    for entry in sweep.jobs:
-        run = store.run(entry.job.id)
-        assert [step["step"] for step in steps_done(run)] == [1, 2, 3]
-        assert len(run.attempts()) == 1
 
 
 def names_in_slurm(store: Store) -> list[str]:
@@ -75,6 +85,33 @@ def test_a_manager_killed_at_any_boundary_loses_and_doubles_nothing(cluster: Clu
         assert_ran_once(store, sweep)
 
 
+@pytest.mark.slow
+def test_a_manager_killed_before_any_of_its_effects_loses_and_doubles_nothing(cluster: Cluster, store: Store) -> None:
+    """Every folder, every file put in place and every command of Slurm: a manager dies before each, and after."""
+    take_snapshot(store.root)  # once a store: all managers have the same effects then
+    effects = 0
+    sweeps: list[Sweep] = []
+    while True:
+        sweep = prepare(store, pair(f"effect-{effects + 1}", 1000 + 10 * effects))
+        sweeps.append(sweep)
+        process = manager(store, sweep, f"effect {effects + 1}")
+        out, error = process.communicate(timeout=240)
+        if process.returncode == 0:
+            break  # it has no more effects than were tried
+        assert process.returncode == -signal.SIGKILL, error
+        effects += 1
+    assert out.strip() == "2"
+    assert effects > 2 * BOUNDARIES_OF_ONE_ARRAY, "two arrays"
+    wait_for(
+        lambda: sum(submit_missing(store, each, backend(store, each.name)).submitted for each in sweeps) == 0
+        and all(finished(store.run(entry.job.id)) for each in sweeps for entry in each.jobs),
+        "every job has its result, and nothing is left to submit",
+        deadline_s=900.0,
+    )
+    for sweep in sweeps:
+        assert_ran_once(store, sweep)
+
+
 def test_managers_started_at_the_same_moment_submit_every_job_once(cluster: Cluster, store: Store) -> None:
     sweep = prepare(store, toy_sweep("twice", ("train", [toy(n) for n in range(4)])))
     managers = [manager(store, sweep) for _ in range(3)]
@@ -86,9 +123,9 @@ def test_managers_started_at_the_same_moment_submit_every_job_once(cluster: Clus
 
 
 def test_a_duplicate_in_the_queue_leaves_at_once_with_success(
-    cluster: Cluster, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, store: Store, gate: Gate
 ) -> None:
-    sweep = prepare(store, toy_sweep("double", ("train", [toy(1, step_s=2.0)])))
+    sweep = prepare(store, toy_sweep("double", ("train", [toy(1, **gate.before(2))])))
     submit_missing(store, sweep, backend(store))
     job = store.run(sweep.jobs[0].job.id)
     wait_for(lambda: job.attempts(), "the first copy has begun")
@@ -99,6 +136,7 @@ def test_a_duplicate_in_the_queue_leaves_at_once_with_success(
     wait_for(
         lambda: any("nothing to do" in path.read_text() for path in logs("*_log.out")), "the second copy has left"
     )
+    gate.open()
     assert_done(store, sweep)
     assert_ran_once(store, sweep)
     wait_for(lambda: cluster.queued() == 0, "both copies have ended")
@@ -135,37 +173,73 @@ def test_no_more_jobs_are_submitted_than_the_user_may_queue(cluster: Cluster, st
     assert_ran_once(store, sweep)
 
 
-FAKE_SBATCH = """\
-#!/bin/sh
-# Accepts the job, and the answer is lost on the way.
-{real} "$@" >{mark}
-{after}
-"""
-
-
-@pytest.mark.parametrize(
-    "after",
-    [
-        "sleep 600",
-        "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1",
-    ],
-    ids=["hangs", "error"],
-)
-def test_a_job_whose_acceptance_was_not_heard_is_found_by_its_token(
-    cluster: Cluster, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+@pytest.mark.slow
+def test_a_refusal_over_the_limit_of_jobs_leaves_nothing_behind(
+    cluster: Cluster, store: Store, fake: Callable[[str, str], None]
 ) -> None:
-    real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True).stdout.strip()
-    (tmp_path / "bin").mkdir()
-    fake = tmp_path / "bin" / "sbatch"
-    fake.write_text(FAKE_SBATCH.format(real=real, mark=tmp_path / "id", after=after))
-    fake.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    fake("sacctmgr", "exit 1")  # so that the limit is not known before the call
+    sweep = toy_sweep("over", ("train", [toy(n) for n in range(6)]))
+    with pytest.raises(UserError, match=r"stage train: Slurm refuses 6 jobs: .*limit") as told:
+        submit_missing(store, sweep, backend(store, qos="capped"))
+    assert "\n" not in str(told.value)
+    assert cluster.queued() == 0
+    assert submit_missing(store, sweep, backend(store, settle_s=600.0)).submitted == 6
+    assert_done(store, sweep)
+    assert_ran_once(store, sweep)
+
+
+LOST = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"
+
+
+@pytest.mark.parametrize("after", ["exec sleep 600", LOST], ids=["hangs", "error"])
+def test_a_job_whose_acceptance_was_not_heard_is_found_by_its_token(
+    cluster: Cluster, store: Store, tmp_path: Path, fake: Callable[[str, str], None], after: str
+) -> None:
+    fake("sbatch", f'$real "$@" >{tmp_path / "id"}\n{after}')
     sweep = toy_sweep("late", ("train", [toy(1)]))
-    here = backend(store, timeout_s=4.0)
+    here = backend(store, timeout_s=8.0)
     (submission,) = submit_missing(store, sweep, here).submissions
     assert submission.scheduler_id == (tmp_path / "id").read_text().strip()
     assert submit_missing(store, sweep, here).submitted == 0
     assert_done(store, sweep)
+    assert_ran_once(store, sweep)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_accepted_long_after_the_call_was_given_up_is_adopted(
+    cluster: Cluster, store: Store, tmp_path: Path, fake: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive = tmp_path / "arrive"
+    late = f'while [ ! -e {arrive} ]; do sleep 0.1; done; $real "$@"'
+    fake("sbatch", f"(setsid sh -c '{late}' sh \"$@\" >/dev/null 2>&1 &)\n{LOST}")
+    sweep = toy_sweep("later", ("train", [toy(1)]))
+    here = backend(store, settle_s=600.0)
+    monkeypatch.setattr("manager.cluster.slurm_sbatch.APPEAR_S", 1.0)
+    with pytest.raises(UserError, match=r"no clear answer .*nothing is lost"):
+        submit_missing(store, sweep, here)
+    assert submit_missing(store, sweep, here).submitted == 0, "it may still arrive"
+    arrive.touch()
+    wait_for(lambda: here.observe([sweep.jobs[0].job.id])[sweep.jobs[0].job.id].scheduler_id, "it has arrived")
+    assert submit_missing(store, sweep, here).submitted == 0
+    assert_done(store, sweep)
+    assert_ran_once(store, sweep)
+
+
+@pytest.mark.slow
+def test_the_controller_stops_between_two_calls_and_is_restarted(
+    cluster: Cluster, store: Store, tmp_path: Path, fake: Callable[[str, str], None]
+) -> None:
+    stop, first = f"{DEVCLUSTER} stop slurmctld {cluster.folder}", tmp_path / "first"
+    fake("sbatch", f'if [ -e {first} ]; then {stop}; else touch {first}; fi\nexec $real "$@"')
+    sweep = pair("between", 70)
+    with pytest.raises(UserError, match="stage evaluate: sbatch gave no clear answer"):
+        submit_missing(store, sweep, backend(store))
+    fake("sbatch", 'exec $real "$@"')
+    cluster.fault("start", "slurmctld")
+    wait_for(
+        lambda: submit_missing(store, sweep, backend(store)) and all(finished(store.run(e.job.id)) for e in sweep.jobs),
+        "every job has its result",
+    )
     assert_ran_once(store, sweep)
 
 
