@@ -47,8 +47,11 @@ def fetch(
     for name in report.by_hand:
         print(f"{name}: on no hub; docs/benchmarks.md says where it comes from")
     if report.failed:
-        lines = "; ".join(f"{path}: {why}" for path, why in report.failed.items())
-        raise UserError(f"{len(report.failed)} of the files could not be fetched: {lines}")
+        path, why = next(iter(report.failed.items()))  # all of them were told above
+        raise UserError(
+            f"{len(report.failed)} files could not be fetched, the first: {path}: {why}; "
+            "run the same command again, it keeps what is there"
+        )
     print(f"{len(report.fetched)} files fetched, {len(report.kept)} were there")
 
 
