@@ -114,7 +114,8 @@ def _unshare(box: Box) -> None:
     # A process that was root before is not dumpable, and its files below /proc are root's.
     _check(_prctl(_PR_SET_DUMPABLE, 1), "prctl(PR_SET_DUMPABLE)")
     _check(_libc.unshare(_NAMESPACES), "no user namespace for this user: unshare")
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{box.user} {user} 1"), ("gid_map", f"{box.group} {group} 1")):
+    maps = (("setgroups", "deny"), ("uid_map", f"{box.user} {user} 1"), ("gid_map", f"{box.group} {group} 1"))
+    for name, text in maps:
         with open(f"/proc/self/{name}", "w") as stream:
             stream.write(text)
     _check(_prctl(_PR_SET_NO_NEW_PRIVS, 1), "prctl(PR_SET_NO_NEW_PRIVS)")

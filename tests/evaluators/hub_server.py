@@ -16,7 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-_API = re.compile(r"/api/datasets/(?P<repo>[^/]+/[^/]+)(?:/(?P<what>revision|tree|paths-info)/(?P<revision>[^/]+)/?(?P<path>.*))?")
+_API = re.compile(
+    r"/api/datasets/(?P<repo>[^/]+/[^/]+)"
+    r"(?:/(?P<what>revision|tree|paths-info)/(?P<revision>[^/]+)/?(?P<path>.*))?"
+)
 _FILE = re.compile(r"/datasets/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
 
 
@@ -94,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif what == "tree":
             self._tree(files, path)
         else:
-            asked = json.loads(body)["paths"] if body.startswith(b"{") else re.findall(r"paths=([^&]+)", unquote(body.decode()))
+            form = unquote(body.decode())
+            asked = json.loads(form)["paths"] if form.startswith("{") else re.findall(r"paths=([^&]+)", form)
             self._json([entry for name in asked for entry in _entries(files, name) if entry["path"] == name])
 
     def _tree(self, files: Mapping[str, bytes], path: str) -> None:
@@ -129,7 +133,9 @@ def _oid(content: bytes) -> str:
 def _entries(files: Mapping[str, bytes], path: str) -> list[dict[str, Any]]:
     """The files and folders at or below `path`, as the hub lists them."""
     folders = sorted({name.rpartition("/")[0] for name in files} - {""})
-    listed: list[dict[str, Any]] = [{"type": "directory", "oid": _oid(name.encode()), "size": 0, "path": name} for name in folders]
+    listed: list[dict[str, Any]] = [
+        {"type": "directory", "oid": _oid(name.encode()), "size": 0, "path": name} for name in folders
+    ]
     listed += [{"type": "file", "oid": _oid(text), "size": len(text), "path": name} for name, text in files.items()]
     return [entry for entry in listed if not path or entry["path"] == path or entry["path"].startswith(f"{path}/")]
 

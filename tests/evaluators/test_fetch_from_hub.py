@@ -104,7 +104,8 @@ def _run(tmp_path: Path, address: str, program: str) -> str:
 
 def test_a_fetch_that_was_cut_off_goes_on_with_the_file_that_is_missing(tmp_path: Path, hub: Hub) -> None:
     text = hub.repos["openai/gsm8k"][FIRST]["main/train.jsonl"]
-    hub.repos["openai/gsm8k"][FIRST] = {**_files(5000, 1), "main/train.jsonl": text[:-3] + b"\n"}  # broken in its last row
+    broken = text[:-3] + b"\n"  # in its last row
+    hub.repos["openai/gsm8k"][FIRST] = {**_files(5000, 1), "main/train.jsonl": broken}
     line = _one_line(_fetch(tmp_path, hub.address))
     assert "1 files could not be fetched, the first: gsm8k/train.jsonl" in line
     assert not (tmp_path / "data" / "gsm8k" / "train.jsonl").exists()

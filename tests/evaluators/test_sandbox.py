@@ -24,7 +24,6 @@ from evaluators.sandbox import (
     VerdictKind,
     launch,
     rootless,
-    shared,
 )
 from manager.errors import UserError
 from tests.evaluators.needs_sandbox import MADE_BY, made_by, needs_sandbox
@@ -51,8 +50,8 @@ for make in (Sandbox, lambda: shared(("no-such-set",))):
 """
     forbid = f"echo 0 > /proc/sys/user/max_user_namespaces; exec env PATH= {sys.executable} -c '{program}'"
     done = subprocess.run(
-        ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c", forbid], capture_output=True, text=True,
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120,
+        ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c", forbid],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120,
     )  # fmt: skip
     lines = done.stdout.splitlines()
     assert len(lines) == 2, done.stderr
@@ -65,7 +64,8 @@ for make in (Sandbox, lambda: shared(("no-such-set",))):
 @needs_sandbox
 def test_what_the_two_makers_of_a_box_show_is_the_same() -> None:
     program = Script(
-        "import os\nprint(sorted(os.listdir('/')), sorted(os.listdir('/etc')), os.getuid(), os.getgid(), os.uname()[1])\n"
+        "import os\nprint(sorted(os.listdir('/')), sorted(os.listdir('/etc')))\n"
+        "print(os.getuid(), os.getgid(), os.uname()[1])\n"
         "print(open('/etc/passwd').read(), sorted(os.environ.items()))\n"
         "print([line.split()[1] + ' ' + line.split()[3].split(',')[0] for line in open('/proc/mounts')\n"
         "       if not line.split()[1] in ('/etc/passwd', '/etc/group', '/etc/hosts')])\n"
@@ -245,7 +245,8 @@ def test_it_works_without_rights(maker: str) -> None:
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
         done = subprocess.run(
             [python, "-c", _ROOTLESS], cwd=folder, capture_output=True, text=True, timeout=120,
-            env={"PYTHONPATH": folder, "PATH": os.environ["PATH"] if maker == "bubblewrap" else ""}, user=user, group=user, extra_groups=[],
+            env={"PYTHONPATH": folder, "PATH": os.environ["PATH"] if maker == "bubblewrap" else ""},
+            user=user, group=user, extra_groups=[],
         )  # fmt: skip
     assert done.stdout.split() == ["passed", "time_limit", "passed"], done.stderr
 
