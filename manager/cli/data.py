@@ -56,14 +56,18 @@ def fetch(
 
 
 @app.command()
-def check(to: DataDir) -> None:
+def check(
+    folder: Annotated[
+        Path, typer.Argument(envvar="MANAGER_DATA_DIR", metavar="DIR", help="A data folder; $MANAGER_DATA_DIR if left out.")
+    ],
+) -> None:
     """Compare every file of the data folder with its checksum."""
     from evaluators.fetch import check as look
 
-    problems = look(to)
+    problems = look(folder)
     if problems:
-        raise UserError(f"{to}: {'; '.join(problems)}; `manager data fetch` brings them again")
-    print(f"{to}: every file is as its checksum says")
+        raise UserError(f"{folder}: {'; '.join(problems)}; `manager data fetch` brings them again")
+    print(f"{folder}: every file is as its checksum says")
 
 
 @app.command()

@@ -103,7 +103,7 @@ def test_an_override_makes_other_jobs_and_shares_the_rest(tmp_path: Path, file: 
         (["sweep", "none.yaml"], "none.yaml"),
         (["status", "--store", "/nowhere/at/all"], "no store here"),
         (["logs", "zzz"], "no store here"),
-        (["data", "check", "--to", "/nowhere"], "manager data fetch"),
+        (["data", "check", "/nowhere"], "manager data fetch"),
         (["data", "fetch", "--to", "/tmp/x", "--suite", "alll16"], "is neither a suite"),
         (["evaluate", "no-such-model", "--suite", "mini"], "no-such-model"),
         (["evaluate", "tiny", "--suite", "mini", "--sampling", "samples"], "for example --sampling temperature=0"),
