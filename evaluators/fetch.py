@@ -11,7 +11,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,10 @@ class Hub(Protocol):
 
 class MissingSplit(Exception):
     """The data set is there, the split is not."""
+
+
+class Unreachable(Exception):
+    """No hub answers: nothing else can be fetched either."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,10 @@ def _fetch_split(
     except MissingSplit:
         report.absent.append(path)
         return
+    except Unreachable as e:
+        raise UserError(
+            f"{path}: {e}; run the same `manager data fetch` again where the hub can be reached, it keeps what is there"
+        ) from e
     except (OSError, ValueError, RuntimeError) as e:
         report.failed[path] = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
         tell(f"{path}: {report.failed[path]}")
@@ -229,9 +237,21 @@ class HuggingFaceHub:
     def commit(self, hub: str, revision: str | None) -> str | None:
         if Path(hub).is_dir():
             return None
+        import httpx
         from huggingface_hub import HfApi
+        from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
-        found: str | None = HfApi().dataset_info(hub, revision=revision).sha
+        api = HfApi()
+        try:
+            found: str | None = api.dataset_info(hub, revision=revision).sha
+        except OfflineModeIsEnabled as e:
+            raise Unreachable("HF_HUB_OFFLINE switches the hub off; unset it to fetch") from e
+        except httpx.TransportError as e:
+            raise Unreachable(f"the hub at {api.endpoint} cannot be reached ({e})") from e
+        except RevisionNotFoundError as e:
+            raise ValueError(f"{hub} has no revision {revision} on the hub") from e
+        except RepositoryNotFoundError as e:
+            raise ValueError(f"{hub} is not on the hub, or not for this account (`hf auth login`)") from e
         return found
 
     def rows(self, source: DataSource, split: str, revision: str | None) -> Iterable[Mapping[str, Any]]:
@@ -249,4 +269,14 @@ class HuggingFaceHub:
         available = datasets.get_dataset_split_names(hub, config, revision=revision)
         if split not in available:
             raise MissingSplit(f"{hub} has no split {split!r}; it has: {', '.join(available)}")
-        return datasets.load_dataset(hub, config, split=split, revision=revision, streaming=True)
+        return _streamed(datasets.load_dataset(hub, config, split=split, revision=revision, streaming=True))
+
+
+def _streamed(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The rows; a line that stays dead after the library's own retries is an OSError like others."""
+    import httpx
+
+    try:
+        yield from rows
+    except httpx.HTTPError as e:
+        raise ConnectionError(f"the download broke off: {e}") from e

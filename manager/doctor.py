@@ -10,6 +10,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from manager.environment import gpus
+from manager.errors import UserError
 
 # A controller that does not answer must not keep the other findings.
 SLURM_TIMEOUT_S = 15.0
@@ -102,13 +103,15 @@ def _vllm() -> Finding:
 
 
 def _sandbox() -> Finding:
-    found = shutil.which("bwrap")
-    if found:
-        return Finding("sandbox", True, found, "runs model-written code in isolation")
-    advice = "code benchmarks refuse to run: apt-get install bubblewrap"
-    if shutil.which("apptainer"):
-        advice += "; apptainer alone is not used, but an image of it can hold bubblewrap (docs/sandbox.md)"
-    return Finding("sandbox", False, "no bwrap on PATH", advice)
+    from evaluators.sandbox.launch import boxer
+
+    try:
+        found = boxer()
+    except UserError as error:
+        return Finding("sandbox", False, "none", f"code benchmarks refuse to run: {error}")
+    if len(found) == 1:
+        return Finding("sandbox", True, found[0], "runs model-written code in isolation")
+    return Finding("sandbox", True, "user namespaces, by our own code", "used where bubblewrap is not installed")
 
 
 def _browser() -> Finding:

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from evaluators.sandbox import bubblewrap
+from evaluators.sandbox import launch
 from evaluators.sandbox.inside import wire
 from evaluators.sandbox.program import Program, Verdict, VerdictKind
 from evaluators.sandbox.verdict import request_of, tests_of, verdict_of
@@ -46,13 +46,13 @@ class _Worker:
         ours, theirs = socket.socketpair()
         self._connection = ours
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
-        ready = bubblewrap.launch(
-            sandbox.python, theirs.fileno(), sandbox.preload, sandbox.mounts, sandbox.environment
+        ready = launch.launch(
+            sandbox.made_by, sandbox.python, theirs.fileno(), sandbox.preload, sandbox.mounts, sandbox.environment
         )
         try:
             # in a thread that lives as long as the sandbox: --die-with-parent means the parent's thread
             self._process: subprocess.Popen[bytes] = sandbox.starter.submit(
-                bubblewrap.start, ready, theirs.fileno(), self._errors.fileno()
+                launch.start, ready, theirs.fileno(), self._errors.fileno()
             ).result()
         finally:
             theirs.close()
@@ -63,9 +63,9 @@ class _Worker:
         except (wire.FrameError, OSError) as error:
             self.close()
             raise UserError(
-                f"the sandbox does not start: {self.errors() or error}; model-written code needs bubblewrap "
-                "with user namespaces (check `bwrap --unshare-user --ro-bind / / true`, and with the "
-                "administrator the sysctl user.max_user_namespaces)"
+                f"the sandbox does not start: {self.errors() or error}; model-written code needs bubblewrap with "
+                "user namespaces (install the package bubblewrap; check `bwrap --unshare-user --ro-bind / / true`, "
+                "and with the administrator the sysctl user.max_user_namespaces)"
             ) from error
         self.missing: tuple[str, ...] = tuple(hello["missing"])
 
@@ -112,10 +112,10 @@ class Sandbox:
         mounts: tuple[Path, ...] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        bubblewrap.executable()
+        self.made_by = launch.boxer()
         self.workers = workers or len(os.sched_getaffinity(0))
         self.preload = preload
-        self.python = python or bubblewrap.default_python()
+        self.python = python or launch.default_python()
         self.mounts = mounts
         self.environment = dict(environment or {})
         self._owner = 0

@@ -47,20 +47,27 @@ def fetch(
     for name in report.by_hand:
         print(f"{name}: on no hub; docs/benchmarks.md says where it comes from")
     if report.failed:
-        lines = "; ".join(f"{path}: {why}" for path, why in report.failed.items())
-        raise UserError(f"{len(report.failed)} of the files could not be fetched: {lines}")
+        path, why = next(iter(report.failed.items()))  # all of them were told above
+        raise UserError(
+            f"{len(report.failed)} files could not be fetched, the first: {path}: {why}; "
+            "run the same command again, it keeps what is there"
+        )
     print(f"{len(report.fetched)} files fetched, {len(report.kept)} were there")
 
 
 @app.command()
-def check(to: DataDir) -> None:
+def check(
+    folder: Annotated[
+        Path, typer.Argument(envvar="MANAGER_DATA_DIR", metavar="DIR", help="A data folder; $MANAGER_DATA_DIR if left out.")
+    ],
+) -> None:
     """Compare every file of the data folder with its checksum."""
     from evaluators.fetch import check as look
 
-    problems = look(to)
+    problems = look(folder)
     if problems:
-        raise UserError(f"{to}: {'; '.join(problems)}; `manager data fetch` brings them again")
-    print(f"{to}: every file is as its checksum says")
+        raise UserError(f"{folder}: {'; '.join(problems)}; `manager data fetch` brings them again")
+    print(f"{folder}: every file is as its checksum says")
 
 
 @app.command()

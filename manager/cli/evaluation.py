@@ -13,6 +13,7 @@ import typer
 
 from manager.cli.options import DEFAULT_STORE, StoreOption, load
 from manager.cli.sweeps import ClusterOption, run_sweep
+from manager.errors import UserError
 from manager.job import Job
 from manager.store import Store
 
@@ -63,7 +64,10 @@ def evaluate(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evaluate.yaml"
         path.write_text(json.dumps(document), encoding="utf-8")  # JSON is YAML
-        sweep = load(path, None, chooser)
+        try:
+            sweep = load(path, None, chooser)
+        except UserError as error:  # told of the options: nobody wrote this file
+            raise UserError(re.sub(rf"{re.escape(str(path))}:\d+: (stages\.evaluate\.)?", "", str(error))) from error
     for line in chooser.lines():
         print(line)
     status = run_sweep(here, sweep, cluster, None)
@@ -73,8 +77,6 @@ def evaluate(
 
 def _pair(text: str, example: str) -> tuple[str, object]:
     import yaml
-
-    from manager.errors import UserError
 
     key, separator, value = text.partition("=")
     if not separator:

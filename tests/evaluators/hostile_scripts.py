@@ -6,12 +6,14 @@ A script that can tell by itself whether it was held prints `held`; anything els
 # ruff: noqa: E501  (one program a line)
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import dedent
 
 from evaluators.sandbox import Limits, VerdictKind
 
 SHORT = Limits(cpu_s=1, wall_s=1.5, memory_mb=256, processes=16, file_mb=16, open_files=64, output_kb=256)
+# Time enough on a busy machine, where another limit must be the one that ends the program.
+ROOMY = replace(SHORT, cpu_s=10, wall_s=60)
 K = VerdictKind
 
 
@@ -60,9 +62,9 @@ RESOURCES = [
     _h("fork bomb that catches", "import os\nwhile True:\n try: os.fork()\n except OSError: pass", K.TIME_LIMIT),
     _h("fork bomb that does not catch", "import os\nfor _ in range(10000): os.fork()", K.CRASHED, K.TIME_LIMIT),
     _h("fork bomb of shells", "import os\nos.system(':(){ :|:& };:')\nimport time; time.sleep(9)", K.TIME_LIMIT),
-    _h("one huge array", "x = bytearray(10**11)", K.MEMORY_LIMIT),
-    _h("many small strings", "a = []\nwhile True: a.append(' ' * 10000 + str(len(a)))", K.MEMORY_LIMIT),
-    _h("dict that doubles", "d = {}\nwhile True: d.update({len(d) + i: str(i) * 50 for i in range(len(d) + 1)})", K.MEMORY_LIMIT),
+    _h("one huge array", "x = bytearray(10**11)", K.MEMORY_LIMIT, limits=ROOMY),
+    _h("many small strings", "a = []\nwhile True: a.append(' ' * 10000 + str(len(a)))", K.MEMORY_LIMIT, limits=ROOMY),
+    _h("dict that doubles", "d = {}\nwhile True: d.update({len(d) + i: str(i) * 50 for i in range(len(d) + 1)})", K.MEMORY_LIMIT, limits=ROOMY),
     _h(
         "memory in many processes",
         """
@@ -75,18 +77,19 @@ RESOURCES = [
         time.sleep(9)
         """,
         K.MEMORY_LIMIT,
+        limits=ROOMY,
     ),
-    _h("shared memory map", "import mmap\nx = mmap.mmap(-1, 10**10)", K.MEMORY_LIMIT),
-    _h("memory through memfd", "import os\nfd = os.memfd_create('x')", K.CRASHED, says="Operation not permitted"),
-    _h("a huge file", "f = open('x', 'wb')\nwhile True: f.write(b'x' * 65536)", K.CRASHED, says="File too large"),
-    _h("a sparse file", "f = open('x', 'wb')\nf.truncate(1 << 40)", K.CRASHED, says="File too large"),
-    _h("many files", "i = 0\nwhile True:\n open(f'f{i}', 'wb').write(b'x' * 1000000)\n i += 1", K.CRASHED, says="No space left"),
+    _h("shared memory map", "import mmap\nx = mmap.mmap(-1, 10**10)", K.MEMORY_LIMIT, limits=ROOMY),
+    _h("memory through memfd", "import os\nfd = os.memfd_create('x')", K.CRASHED, says="Operation not permitted", limits=ROOMY),
+    _h("a huge file", "f = open('x', 'wb')\nwhile True: f.write(b'x' * 65536)", K.CRASHED, says="File too large", limits=ROOMY),
+    _h("a sparse file", "f = open('x', 'wb')\nf.truncate(1 << 40)", K.CRASHED, says="File too large", limits=ROOMY),
+    _h("many files", "i = 0\nwhile True:\n open(f'f{i}', 'wb').write(b'x' * 1000000)\n i += 1", K.CRASHED, says="No space left", limits=ROOMY),
     _h("many empty files", "i = 0\nwhile True:\n open(f'f{i}', 'wb').close()\n i += 1", K.CRASHED, K.TIME_LIMIT),
-    _h("filling /dev/shm", "i = 0\nwhile True:\n open(f'/dev/shm/f{i}', 'wb').write(b'x' * 1000000)\n i += 1", K.CRASHED, says="No space left"),
-    _h("output without end", "while True: print('x' * 1000)", K.OUTPUT_LIMIT),
-    _h("errors without end", "import sys\nwhile True: sys.stderr.write('x' * 1000)", K.OUTPUT_LIMIT),
-    _h("one endless line", "import os\nwhile True: os.write(1, b'x' * 65536)", K.OUTPUT_LIMIT),
-    _h("output by many children", "import os\nfor _ in range(3): os.fork()\nwhile True: os.write(1, b'x' * 65536)", K.OUTPUT_LIMIT),
+    _h("filling /dev/shm", "i = 0\nwhile True:\n open(f'/dev/shm/f{i}', 'wb').write(b'x' * 1000000)\n i += 1", K.CRASHED, says="No space left", limits=ROOMY),
+    _h("output without end", "while True: print('x' * 1000)", K.OUTPUT_LIMIT, limits=ROOMY),
+    _h("errors without end", "import sys\nwhile True: sys.stderr.write('x' * 1000)", K.OUTPUT_LIMIT, limits=ROOMY),
+    _h("one endless line", "import os\nwhile True: os.write(1, b'x' * 65536)", K.OUTPUT_LIMIT, limits=ROOMY),
+    _h("output by many children", "import os\nfor _ in range(3): os.fork()\nwhile True: os.write(1, b'x' * 65536)", K.OUTPUT_LIMIT, limits=ROOMY),
     _h("sleeping", "import time\ntime.sleep(1000)", K.TIME_LIMIT),
     _h("busy", "while True: pass", K.TIME_LIMIT),
     _h("ignoring every signal", "import signal\nfor s in range(1, 65):\n try: signal.signal(s, signal.SIG_IGN)\n except (OSError, ValueError): pass\nwhile True: pass", K.TIME_LIMIT),
@@ -96,7 +99,7 @@ RESOURCES = [
     _h("stopping its child", "import os, signal\np = os.fork()\nif not p: os.kill(os.getpid(), signal.SIGSTOP)\nos.waitpid(p, 0)", K.TIME_LIMIT),
     _h("killing its child", "import os\np = os.fork()\nif not p: os.kill(os.getpid(), 9)\nprint('held' if os.waitpid(p, 0)[1] == 9 else 'not killed')"),
     _h("waiting for input that ends", "import sys\nsys.stdin.read()\nprint('held')"),
-    _h("too many threads", "import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(9,)).start()", K.CRASHED, K.TIME_LIMIT, K.MEMORY_LIMIT),
+    _h("too many threads", "import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(9,)).start()", K.CRASHED, K.TIME_LIMIT, K.MEMORY_LIMIT, limits=ROOMY),
     _h("a thread that outlives main", "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nprint('held')", K.TIME_LIMIT),
     _h("a daemon thread that outlives main", "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\nprint('held')"),
     _h(
@@ -114,19 +117,19 @@ RESOURCES = [
     ),
     _h("a daemon that holds the output open", "import subprocess\nsubprocess.Popen(['sleep', '1000'], start_new_session=True)\nprint('held')"),
     _h("an exit function that sleeps", "import atexit, time\natexit.register(time.sleep, 1000)\nprint('held')", K.TIME_LIMIT),
-    _h("too many open files", "import os\nfds = [os.open('/dev/null', os.O_RDONLY) for _ in range(100000)]", K.CRASHED, says="Too many open files"),
-    _h("too many pipes", "import os\nfds = [os.pipe() for _ in range(100000)]", K.CRASHED, says="Too many open files"),
-    _h("deep recursion", "def f(n): return f(n + 1)\nf(0)", K.CRASHED, says="RecursionError"),
+    _h("too many open files", "import os\nfds = [os.open('/dev/null', os.O_RDONLY) for _ in range(100000)]", K.CRASHED, says="Too many open files", limits=ROOMY),
+    _h("too many pipes", "import os\nfds = [os.pipe() for _ in range(100000)]", K.CRASHED, says="Too many open files", limits=ROOMY),
+    _h("deep recursion", "def f(n): return f(n + 1)\nf(0)", K.CRASHED, says="RecursionError", limits=ROOMY),
     _h("recursion without a limit", "import sys\nsys.setrecursionlimit(10**9)\ndef f(n): return f(n + 1)\nf(0)", K.CRASHED, K.MEMORY_LIMIT, K.TIME_LIMIT),
     _h("recursion in C", "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)", K.CRASHED, K.MEMORY_LIMIT, K.TIME_LIMIT),
-    _h("a gigantic integer", "x = 10 ** 10 ** 10", K.TIME_LIMIT, K.MEMORY_LIMIT),
-    _h("printing a gigantic integer", "print(7 ** 10**5)", K.CRASHED, says="4300 digits"),
+    _h("a gigantic integer", "x = 10 ** 10 ** 10", K.TIME_LIMIT, K.MEMORY_LIMIT, limits=ROOMY),
+    _h("printing a gigantic integer", "print(7 ** 10**5)", K.CRASHED, says="4300 digits", limits=ROOMY),
     _h("a regular expression without end", "import re\nre.match('(a+)+$', 'a' * 40 + 'b')", K.TIME_LIMIT),
-    _h("a segmentation fault", "import ctypes\nctypes.string_at(0)", K.CRASHED, says="SIGSEGV"),
-    _h("abort", "import os\nos.abort()", K.CRASHED, says="killed by"),
+    _h("a segmentation fault", "import ctypes\nctypes.string_at(0)", K.CRASHED, says="SIGSEGV", limits=ROOMY),
+    _h("abort", "import os\nos.abort()", K.CRASHED, says="killed by", limits=ROOMY),
     _h("killing itself", "import os\nos.kill(os.getpid(), 9)", K.WRONG_OUTPUT),
     _h("killing everything", "import os\nos.kill(-1, 9)\nprint('held')", K.CRASHED, K.PASSED),
-    _h("compiling a deep expression", "eval('(' * 100000 + ')' * 100000)", K.CRASHED, K.MEMORY_LIMIT),
+    _h("compiling a deep expression", "eval('(' * 100000 + ')' * 100000)", K.CRASHED, K.MEMORY_LIMIT, limits=ROOMY),
 ]  # fmt: skip
 
 ESCAPES = [
@@ -182,6 +185,12 @@ ESCAPES = [
     _syscall("the kernel log", 103, 3, 0, 0),
     _h("32-bit system calls", "import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(bytes.fromhex('b814000000cd80c3'))\nctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()\nprint('got through')", K.CRASHED),
     _h("killing the parent", "import os\nos.kill(os.getppid(), 9)\nimport time; time.sleep(0.1)\nprint('held')"),
+    _denied("writing through a link", "os.symlink('/usr/lib', 'way')", "open('way/x', 'w')"),
+    _denied("a hard link to what is outside", "os.link('/etc/passwd', 'mine')"),
+    _denied("writing through /proc/self/root", "open('/proc/self/root/usr/x', 'w')"),
+    _denied("writing into its own program file", "open('/proc/self/exe', 'r+b')"),
+    _denied("the kernel's settings through /proc/self/root", "open('/proc/self/root/proc/sys/kernel/core_pattern', 'w')"),
+    _h("links in the place of the folders", "import os\nos.chdir('/tmp')\nos.rename('/tmp/work', '/tmp/old')\nos.symlink('/usr', '/tmp/work')\nos.symlink('/sandbox/inside', '/dev/shm/x')\nprint('held')"),
     _h("seeing other processes", "import os\nprint('held' if len([p for p in os.listdir('/proc') if p.isdigit()]) == 1 else os.listdir('/proc'))"),
     _h("a setuid program", "import subprocess\nr = subprocess.run(['su', '-c', 'id'], capture_output=True, stdin=subprocess.DEVNULL)\nprint('held' if r.returncode and b'uid=0' not in r.stdout else r)"),
     _h("capabilities", "print('held' if all(int(l.split()[1], 16) == 0 for l in open('/proc/self/status') if l.startswith('Cap')) else 'got through')"),

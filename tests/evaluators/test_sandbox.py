@@ -22,11 +22,11 @@ from evaluators.sandbox import (
     Step,
     UnitTests,
     VerdictKind,
-    bubblewrap,
-    shared,
+    launch,
+    rootless,
 )
 from manager.errors import UserError
-from tests.evaluators.needs_sandbox import needs_sandbox
+from tests.evaluators.needs_sandbox import MADE_BY, made_by, needs_sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,12 +37,52 @@ def sandbox() -> Iterator[Sandbox]:
         yield made
 
 
-def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UserError, match="install the package bubblewrap"):
-        Sandbox()
-    with pytest.raises(UserError, match="bwrap"):
-        shared(("no-such-set",))
+def test_without_bubblewrap_and_without_user_namespaces_nothing_is_run() -> None:
+    # A user namespace that may have none below it, as where an administrator has switched them off.
+    program = """
+from evaluators.sandbox import Sandbox, shared
+from manager.errors import UserError
+for make in (Sandbox, lambda: shared(("no-such-set",))):
+    try:
+        make()
+    except UserError as error:
+        print(error)
+"""
+    forbid = f"echo 0 > /proc/sys/user/max_user_namespaces; exec env PATH= {sys.executable} -c '{program}'"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-c", forbid],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    for line in lines:
+        assert "`bwrap` is not on PATH" in line
+        assert "No space left on device" in line
+        assert "install the package bubblewrap" in line
+
+
+@needs_sandbox
+def test_what_the_two_makers_of_a_box_show_is_the_same() -> None:
+    program = Script(
+        "import os\nprint(sorted(os.listdir('/')), sorted(os.listdir('/etc')))\n"
+        "print(os.getuid(), os.getgid(), os.uname()[1])\n"
+        "print(open('/etc/passwd').read(), sorted(os.environ.items()))\n"
+        "print([line.split()[1] + ' ' + line.split()[3].split(',')[0] for line in open('/proc/mounts')\n"
+        "       if not line.split()[1] in ('/etc/passwd', '/etc/group', '/etc/hosts')])\n"
+    )
+    seen = []
+    for maker in ("bubblewrap", "rootless"):
+        with made_by(maker), Sandbox(1) as own:
+            verdict = own.run(program)
+        assert verdict.passed, verdict
+        seen.append(verdict.stdout)
+    assert seen[0] == seen[1]
+
+
+def test_an_option_that_our_own_box_does_not_know_is_refused() -> None:
+    assert rootless.parse(["--uid", "1000", "--ro-bind", "/a", "/b", "--", "true"]).steps == [("--ro-bind", "/a", "/b")]
+    with pytest.raises(ValueError, match="unknown option --share-net"):
+        rootless.parse(["--share-net", "--", "true"])
 
 
 def test_a_bubblewrap_that_is_not_allowed_to_work_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +98,10 @@ def test_a_bubblewrap_that_is_not_allowed_to_work_is_told(monkeypatch: pytest.Mo
 
 
 def test_an_old_kernel_is_refused() -> None:
-    bubblewrap.check_kernel("5.14.0-427.el9.x86_64")
-    bubblewrap.check_kernel("6.1.0-18-amd64")
+    launch.check_kernel("5.14.0-427.el9.x86_64")
+    launch.check_kernel("6.1.0-18-amd64")
     with pytest.raises(UserError, match=r"needs Linux 5\.14 or later, and this is 4\.18\.0"):
-        bubblewrap.check_kernel("4.18.0-553.el8.x86_64")
+        launch.check_kernel("4.18.0-553.el8.x86_64")
 
 
 @needs_sandbox
@@ -190,7 +230,8 @@ with Sandbox(1) as own:
 
 @needs_sandbox
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run without rights already")
-def test_it_works_without_rights() -> None:
+@pytest.mark.parametrize("maker", MADE_BY)
+def test_it_works_without_rights(maker: str) -> None:
     """All of it as an unprivileged user, from a copy that this user can read."""
     user = 65534
     python = next((place for place in (sys.executable, "/usr/bin/python3") if _can_run(place, user)), None)
@@ -200,11 +241,12 @@ def test_it_works_without_rights() -> None:
         for part in ("evaluators/__init__.py", "manager/__init__.py", "manager/errors.py"):
             (Path(folder) / part).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / part, Path(folder) / part)
-        shutil.copytree(bubblewrap.INSIDE.parent, Path(folder) / "evaluators" / "sandbox")
+        shutil.copytree(launch.INSIDE.parent, Path(folder) / "evaluators" / "sandbox")
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
         done = subprocess.run(
             [python, "-c", _ROOTLESS], cwd=folder, capture_output=True, text=True, timeout=120,
-            env={"PYTHONPATH": folder, "PATH": os.environ["PATH"]}, user=user, group=user, extra_groups=[],
+            env={"PYTHONPATH": folder, "PATH": os.environ["PATH"] if maker == "bubblewrap" else ""},
+            user=user, group=user, extra_groups=[],
         )  # fmt: skip
     assert done.stdout.split() == ["passed", "time_limit", "passed"], done.stderr
 

@@ -8,7 +8,7 @@ import pytest
 
 from evaluators.sandbox import Calls, Limits, Sandbox, UnitTests, VerdictKind
 from tests.evaluators.hostile_answers import CALLS, UNIT
-from tests.evaluators.needs_sandbox import needs_sandbox
+from tests.evaluators.needs_sandbox import MADE_BY, made_by, needs_sandbox
 
 pytestmark = needs_sandbox
 _LIMITS = Limits(cpu_s=1, wall_s=1.5, memory_mb=512, processes=16, file_mb=16, open_files=64, output_kb=256)
@@ -35,9 +35,11 @@ _UNIT_FORBIDDEN = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(1, preload=("unittest.mock",)) as made:
+@pytest.fixture(scope="module", params=MADE_BY)
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
+    with made_by(request.param):
+        own = Sandbox(1, preload=("unittest.mock",))
+    with own as made:
         yield made
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from evaluators.sandbox import Command, Limits, Sandbox, Script, Step, VerdictKind
 from tests.evaluators.hostile_scripts import ESCAPES, OUTPUTS, RESOURCES, SHORT, SUPERVISED, Hostile
-from tests.evaluators.needs_sandbox import needs_sandbox
+from tests.evaluators.needs_sandbox import MADE_BY, made_by, needs_sandbox
 
 pytestmark = needs_sandbox
 # A checkout below /tmp: its interpreter is shown read-only there, and so is the folder that leads to it.
@@ -31,11 +31,14 @@ print(left, len(processes), json.dumps([1]), len('abc'), 'POISON' in os.environ,
 _CLEAN_OUTPUT = "['work'] 1 [1] 3 False 1000"
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+@pytest.fixture(scope="module", params=MADE_BY)
+def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     os.environ["HF_TOKEN"] = "hf_secret"
     try:
-        with Sandbox(1) as made:
+        with made_by(request.param):
+            own = Sandbox(1)
+        with own as made:
+            assert (Path(made.made_by[-1]).name == "rootless.py") is (request.param == "rootless")
             made.run(Script("pass"))
             yield made
     finally:
@@ -148,8 +151,9 @@ peer.close()
         assert verdict.passed, verdict
 
 
-def test_a_worker_that_is_killed_is_replaced(sandbox: Sandbox) -> None:
-    with Sandbox(1) as own:
+@pytest.mark.parametrize("maker", MADE_BY)
+def test_a_worker_that_is_killed_is_replaced(maker: str) -> None:
+    with made_by(maker), Sandbox(1) as own:
         assert own.run(Script("pass")).passed
         (worker,) = own._living
         worker._process.kill()
@@ -158,7 +162,8 @@ def test_a_worker_that_is_killed_is_replaced(sandbox: Sandbox) -> None:
         assert own.run(Script("print(1)", expected="1")).passed
 
 
-def test_nothing_is_left_when_the_host_process_is_killed() -> None:
+@pytest.mark.parametrize("maker", MADE_BY)
+def test_nothing_is_left_when_the_host_process_is_killed(maker: str) -> None:
     host = """
 import os, sys, threading
 from evaluators.sandbox import Limits, Sandbox, Script
@@ -167,7 +172,7 @@ box.run(Script("pass"))
 print("ready", flush=True)
 box.run(Script("import time; time.sleep(600)", limits=Limits(wall_s=600)))
 """
-    with subprocess.Popen([sys.executable, "-c", host], stdout=subprocess.PIPE) as process:
+    with made_by(maker), subprocess.Popen([sys.executable, "-c", host], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         below = psutil.Process(process.pid).children(recursive=True)
@@ -178,9 +183,11 @@ box.run(Script("import time; time.sleep(600)", limits=Limits(wall_s=600)))
     assert gone
 
 
-def test_a_long_run_ends_with_its_sandbox() -> None:
+@pytest.mark.parametrize("maker", MADE_BY)
+def test_a_long_run_ends_with_its_sandbox(maker: str) -> None:
     before = _workers_processes()
-    own = Sandbox(1)
+    with made_by(maker):
+        own = Sandbox(1)
     own.run(Script("pass"))
     below = [psutil.Process(number) for number in _workers_processes() - before]
     seen: list[VerdictKind] = []

@@ -1,7 +1,8 @@
-"""The command that starts a worker under bubblewrap: what is mounted, what is unshared, what is cleared.
+"""The command that starts a worker: what is mounted, what is unshared, what is cleared.
 
-Works without rights (user namespaces). Started by root it first becomes an unprivileged user, because the
-kernel does not count processes of root; as_root.py then makes folders reachable that only root can enter.
+The box is made by bubblewrap, or by rootless.py, which knows the same options, where that is not installed. Works
+without rights (user namespaces). Started by root it first becomes an unprivileged user, because the kernel does not
+count processes of root; as_root.py then makes folders reachable that only root can enter.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from manager.errors import UserError
 
 INSIDE = Path(__file__).parent / "inside"
 _AS_ROOT = Path(__file__).parent / "as_root.py"
+_ROOTLESS = Path(__file__).parent / "rootless.py"
+_PROBE_S = 60.0
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32")
 _FROM_ETC = (
     "/etc/ld.so.cache",
@@ -65,17 +69,34 @@ class Launch:
             os.close(descriptor)
 
 
-def executable() -> str:
-    """Where bubblewrap is; without it nothing untrusted is run."""
-    found = shutil.which("bwrap")
-    if found is None:
-        apptainer = "; apptainer alone is not used: put bubblewrap into the image" if shutil.which("apptainer") else ""
-        raise UserError(
-            "no sandbox for model-written code: `bwrap` is not on PATH; install the package bubblewrap "
-            f"(apt install bubblewrap, dnf install bubblewrap), then run again{apptainer}"
-        )
+def boxer() -> tuple[str, ...]:
+    """The command that makes a box: bubblewrap, else our own; without either nothing untrusted is run."""
     check_kernel(platform.release())
-    return found
+    found = shutil.which("bwrap")
+    if found is not None:
+        return (found,)
+    own = (sys.executable, "-I", str(_ROOTLESS))
+    fault = _fault(own)
+    if fault:
+        raise UserError(
+            "no sandbox for model-written code: `bwrap` is not on PATH, and without it user namespaces do not work "
+            f"here ({fault}); install the package bubblewrap (apt install bubblewrap, dnf install bubblewrap), then "
+            "run again"
+        )
+    return own
+
+
+@cache
+def _fault(made_by: tuple[str, ...]) -> str:
+    """Why nothing can be boxed by this command; empty where it works."""
+    argv = [*_namespaces(made_by), *_system(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--", "/bin/true"]
+    try:
+        done = subprocess.run(
+            _unprivileged(argv, []), capture_output=True, text=True, env={}, cwd="/", timeout=_PROBE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1] if done.returncode else ""
 
 
 def check_kernel(release: str) -> None:
@@ -107,7 +128,36 @@ def _memory_file(name: str, content: bytes) -> int:
     return descriptor
 
 
+def _namespaces(made_by: tuple[str, ...]) -> list[str]:
+    return [
+        *made_by, "--unshare-user", "--unshare-all", "--uid", "1000", "--gid", "1000", "--cap-add", "ALL",
+        "--hostname", "sandbox", "--new-session", "--die-with-parent", "--clearenv",
+    ]  # fmt: skip
+
+
+def _system() -> list[str]:
+    """The system's folders, and a few files of /etc."""
+    argv = []
+    for folder in _SYSTEM:
+        if os.path.islink(folder):
+            argv += ["--symlink", os.readlink(folder), folder]
+        elif os.path.isdir(folder):
+            argv += ["--ro-bind", folder, folder]
+    for place in _FROM_ETC:
+        if os.path.exists(place):
+            argv += ["--ro-bind", place, place]
+    return argv
+
+
+def _unprivileged(argv: list[str], folders: list[str]) -> list[str]:
+    """The same as a user without rights, where this is root."""
+    if os.geteuid() != 0:
+        return argv
+    return [sys.executable, "-I", str(_AS_ROOT), str(_UNPRIVILEGED), *folders, "--", *argv]
+
+
 def launch(
+    made_by: tuple[str, ...],
     python: str,
     control: int,
     preload: tuple[str, ...],
@@ -123,20 +173,10 @@ def launch(
         folders.append(str(source))
         return ["--ro-bind", f"/tmp/{len(folders) - 1}" if as_root else str(source), str(target)]
 
-    argv = [
-        executable(), "--unshare-user", "--unshare-all", "--uid", "1000", "--gid", "1000", "--cap-add", "ALL",
-        "--hostname", "sandbox", "--new-session", "--die-with-parent", "--clearenv",
-    ]  # fmt: skip
+    argv = _namespaces(made_by)
     for name, value in {**_ENVIRONMENT, **environment}.items():
         argv += ["--setenv", name, value]
-    for folder in _SYSTEM:
-        if os.path.islink(folder):
-            argv += ["--symlink", os.readlink(folder), folder]
-        elif os.path.isdir(folder):
-            argv += ["--ro-bind", folder, folder]
-    for place in _FROM_ETC:
-        if os.path.exists(place):
-            argv += ["--ro-bind", place, place]
+    argv += _system()
     for place, content in (("/etc/passwd", _PASSWD), ("/etc/group", _GROUP), ("/etc/hosts", _HOSTS)):
         descriptors.append(_memory_file(place, content))
         argv += ["--ro-bind-data", str(descriptors[-1]), place]
@@ -148,9 +188,7 @@ def launch(
     argv += read_only(INSIDE, "/sandbox/inside")
     argv += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
     argv += ["--", python, "-s", "/sandbox/inside/zygote.py", str(control), keep, *preload]
-    if as_root:
-        argv = [sys.executable, "-I", str(_AS_ROOT), str(_UNPRIVILEGED), *folders, "--", *argv]
-    return Launch(tuple(argv), tuple(descriptors))
+    return Launch(tuple(_unprivileged(argv, folders)), tuple(descriptors))
 
 
 def start(ready: Launch, control: int, errors: int) -> subprocess.Popen[bytes]:
