@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from experiments.analysis import Analysis
 from experiments.axes import AXES, CORRELATED
@@ -141,6 +142,8 @@ def ood_scores(analysis: Analysis, narrow: bool) -> Drawing | None:
         axes.set_title(panel.replace("\n", " "), fontsize=8.5)
         axes.set_yticks(range(len(sources)), sources)
         axes.set_ylim(len(sources) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelbottom=True)
         plain(axes)
     drawing.figure.supxlabel("OOD score: sum of ranks, higher is better", fontsize=9)
     return drawing
@@ -166,21 +169,27 @@ def axes(analysis: Analysis, narrow: bool) -> Drawing | None:
     down = len(CORRELATED) if narrow else 1
     drawing = new(NARROW_IN if narrow else WIDE_IN, 0.7 + 2.7 * down)
     grid = drawing.figure.subplots(down, across, sharey=True, squeeze=False)
-    groups = list(dict.fromkeys(source_label(r, names, starts=False) for r in records(pairs)))
+    rows = records(pairs)
+    groups = list(dict.fromkeys(source_label(row, names, starts=False) for row in rows))
+    sources = list(dict.fromkeys(str(row["train_domain"]) for row in rows))
     for panel, axis in zip(grid.ravel(), CORRELATED, strict=True):
-        for row in records(pairs):
-            kind = groups.index(source_label(row, names, starts=False)) % len(COLOURS)
-            _axis_mark(drawing, panel, row, axis, kind)
-        panel.margins(x=0.22, y=0.15)
+        for row in rows:
+            group = groups.index(source_label(row, names, starts=False))
+            beside = 0.09 * (group - (len(groups) - 1) / 2)  # equal scores stay apart
+            _axis_mark(drawing, panel, row, axis, (sources.index(str(row["train_domain"])), group), beside)
+        panel.margins(x=0.1, y=0.12)
         panel.set_xlabel(AXES[axis].replace(" (", "\n("), fontsize=8)
         panel.set_ylabel("OOD score" if narrow or panel is grid[0][0] else "")
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(color="#e2e2e2", linewidth=0.6)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-    for kind, group in enumerate(groups):
-        grid[0][0].plot([], [], marker=MARKS[kind % 7], color=COLOURS[kind % 7], linestyle="none",
-                        label=group.replace("\n", " ") or "all arms")  # fmt: skip
-    drawing.figure.legend(loc="outside upper center", ncols=1 if narrow else 3, frameon=False, fontsize=8)
+    for number, source in enumerate(sources):
+        grid[0][0].plot([], [], marker="o", color=COLOURS[number % 7], linestyle="none", label=source)
+    for number, group_name in enumerate(groups if len(groups) > 1 else ()):
+        grid[0][0].plot([], [], marker=MARKS[number % 7], color=GREY, linestyle="none", markerfacecolor="white",
+                        label=group_name.replace("\n", " ") or "plain")  # fmt: skip
+    drawing.figure.legend(loc="outside upper center", ncols=2 if narrow else 4, frameon=False, fontsize=8)
     return drawing
 
 
@@ -195,12 +204,15 @@ def _scores_with_axes(analysis: Analysis) -> pd.DataFrame:
     return scores.merge(policies, on=group).merge(beside, on=["train_domain", "policy"]).dropna(subset=["ood_score"])
 
 
-def _axis_mark(drawing: Drawing, panel: Axes, row: Mapping[str, Any], axis: str, kind: int) -> None:
-    x, y = row[f"{axis}_mean"], row["ood_score"]
+def _axis_mark(
+    drawing: Drawing, panel: Axes, row: Mapping[str, Any], axis: str, kind: tuple[int, int], beside: float
+) -> None:
+    """A colour an environment, a shape a group of arms."""
+    x, y = row[f"{axis}_mean"], row["ood_score"] + beside
     low, high = row[f"{axis}_low"], row[f"{axis}_high"]
-    tip = f"{row['train_domain']}: {AXES[axis]} {x:.4g} ({low:.4g} to {high:.4g}), OOD score {y:.0f}"
-    panel.plot([low, high], [y, y], color=COLOURS[kind], linewidth=1.2, alpha=0.6)
+    colour = COLOURS[kind[0] % 7]
+    tip = f"{row['train_domain']}: {AXES[axis]} {x:.4g} ({low:.4g} to {high:.4g}), OOD score {row['ood_score']:.0f}"
+    panel.plot([low, high], [y, y], color=colour, linewidth=1.1, alpha=0.5)
     if row["low_score"] is not None:
-        panel.plot([x, x], [row["low_score"], row["high_score"]], color=COLOURS[kind], linewidth=1.2, alpha=0.6)
-    panel.plot([x], [y], marker=MARKS[kind], color=COLOURS[kind], linestyle="none", gid=drawing.tip(tip))
-    panel.annotate(str(row["train_domain"]), (x, y), textcoords="offset points", xytext=(5, 4), fontsize=7, color=GREY)
+        panel.plot([x, x], [row["low_score"], row["high_score"]], color=colour, linewidth=1.1, alpha=0.5)
+    panel.plot([x], [y], marker=MARKS[kind[1] % 7], color=colour, linestyle="none", gid=drawing.tip(tip))
