@@ -118,10 +118,8 @@ def _environment(
 
 def _agent(part: Part) -> dict[str, Any]:
     """How the policy is asked."""
-    part.keys(("agent",), ("history", "thinking", "augment"))
-    thinking = part.get("agent", "thinking")
-    if thinking is not None and not isinstance(thinking, bool):
-        part.wrong(("agent", "thinking"), f"expected true or false, not {shown(thinking)}")
+    part.keys(("agent",), ("history", "thinking", "augment", "rules"))
+    thinking, rules = (_flag(part, key) for key in ("thinking", "rules"))
     history = part.whole(("agent", "history"), HISTORY, least=0)
     if history is not None and history > HISTORY_MOST:
         part.wrong(("agent", "history"), f"{history} earlier steps in a prompt; at most {HISTORY_MOST}")
@@ -134,7 +132,15 @@ def _agent(part: Part) -> dict[str, Any]:
         }
         if augment["epsilon"] is None:
             part.wrong(("agent", "augment"), "needs epsilon: about how many characters are added to a state")
-    return {"history": history, "thinking": True if thinking is None else thinking, "augment": augment}
+    asked = {"history": history, "thinking": thinking, "augment": augment}
+    return asked if rules else {**asked, "rules": False}
+
+
+def _flag(part: Part, key: str) -> bool:
+    value = part.get("agent", key)
+    if value is not None and not isinstance(value, bool):
+        part.wrong(("agent", key), f"expected true or false, not {shown(value)}")
+    return value is not False
 
 
 def check_evaluation(
