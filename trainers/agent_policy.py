@@ -27,7 +27,7 @@ from trainers.episode_records import EpisodeRecords
 from trainers.off_policy import correction, told
 from trainers.policy import Grpo
 from trainers.rollouts import Answers, Rollout, Rollouts
-from trainers.step_rows import BY_TOKEN, Row, Whole, passes, tensors
+from trainers.step_rows import Row, Whole, passes, tensors
 
 Pass = dict[str, Any]
 

@@ -17,7 +17,6 @@ from trainers import adapters, batch, distributed, libraries, returns, server, s
 from trainers.batch import Split
 from trainers.settings import SettingsError
 
-MICRO_BATCH = 16  # rows of one forward pass where resources.micro_batch does not say
 WITHOUT_END = 2**31  # the context of a model that does not tell any
 # How this is done, for the run's tags: TRL's own ways have one row for a rollout.
 METHOD = {
@@ -54,7 +53,7 @@ def main(run: Run) -> dict[str, Any]:
     args = GRPOConfig(deepspeed=universal.adapt(run, zero, states_folder(run)), **arguments)
     parts = _parts(run, args, split, pools)
     trainer = parts.trainer
-    trainer.episodic = Episodic(parts.rollouts, worth, parts.records, run.job.resources.micro_batch or MICRO_BATCH)
+    trainer.episodic = Episodic(parts.rollouts, worth, parts.records, run.job.resources.micro_batch or batch.STEPS_IN_A_PASS)
     steps = distributed.from_first(held_out_steps(config, run) if run.rank == 0 else None)
     parts.callback.drift = Drift(run, steps)
     run.log_params({"train/tasks": len(trainer.train_dataset), "train/world": run.world_size,

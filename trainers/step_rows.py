@@ -15,8 +15,7 @@ import torch
 from trl.trainer.utils import pad
 
 # Losses that weigh every row or token alike, whichever forward pass it is in.
-BY_TOKEN = ("dapo", "cispo")
-BY_ROW = ("grpo", "sapo", "dr_grpo", "luspo")
+LOSSES = ("dapo", "cispo", "grpo", "sapo", "dr_grpo", "luspo")
 
 
 @dataclass(frozen=True)
