@@ -86,7 +86,11 @@ class Drift:
     def _draw(self, trainer: Any) -> list[dict[str, Any]]:
         mine = self._share(self._prompts)
         template = trainer.processing_class.apply_chat_template
-        ids = [template(asked, add_generation_prompt=True, return_dict=True)["input_ids"] for (_, asked), _ in mine]
+        options = trainer.chat_template_kwargs
+        ids = [
+            template(asked, add_generation_prompt=True, return_dict=True, **options)["input_ids"]
+            for (_, asked), _ in mine
+        ]
         trainer.model.eval()
         with torch.random.fork_rng():  # the training's own random numbers stay as they are
             torch.manual_seed(SEED + self._run.rank)

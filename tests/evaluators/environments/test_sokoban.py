@@ -43,7 +43,7 @@ def test_oracle_solves_every_task() -> None:
 def test_contract() -> None:
     contract.check_repeats(lambda: make("sokoban"), range(5))
     contract.check_invalid_actions(make("sokoban"))
-    for view in ("coordinates", "matrix"):
+    for view in ("coordinates", "matrix", "short"):
         contract.check_augmentation(make("sokoban", view=view), range(10), 40)
     environment = make("sokoban")
     contract.check_splits_are_disjoint(environment, lambda: environment._level.text(), 150)  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ def test_score_counts_boxes_on_targets() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"view": "picture"}, "view 'picture' is not one of coordinates, matrix"),
+        ({"view": "picture"}, "view 'picture' is not one of coordinates, matrix, short"),
         ({"boxes": 9}, "9 boxes do not fit"),
         ({"colour": "red"}, "has no option colour; it has: height, width"),
         ({"cap": 0}, "cap must be at least 1"),
