@@ -231,10 +231,15 @@ class Shop(Environment):
 
     def augment(self, state: str, epsilon: float, rng: random.Random) -> str:
         """Advertisements, trivial features and decoys without a button, until ε characters are reached."""
-        lines: list[str] = []
-        while sum(map(len, lines)) < max(1.0, epsilon):
-            lines.append(rng.choice(_DISTRACTIONS).format(rng.choice(_BRAND_NAMES), rng.randint(2, 98)))
-        return insert_lines(state, lines, rng)
+        return insert_lines(state, distractions(epsilon, rng), rng)
+
+
+def distractions(epsilon: float, rng: random.Random) -> list[str]:
+    """Lines of a shop that do not matter to anybody's wish, of at least `epsilon` characters together."""
+    lines: list[str] = []
+    while sum(map(len, lines)) < max(1.0, epsilon):
+        lines.append(rng.choice(_DISTRACTIONS).format(rng.choice(_BRAND_NAMES), rng.randint(2, 98)))
+    return lines
 
 
 _BRAND_NAMES = ("Norvale", "Pemberly", "Quillon", "Rosswick", "Tamsin", "Underhill")

@@ -57,14 +57,22 @@ def probe(part: Part) -> dict[str, Any]:
 def played(part: Part, split: str, temperature: float, cap: int | None = None) -> dict[str, Any]:
     """`environments`, `episodes`, `sampling` and `agent`."""
     rows = environments(part, split, cap)
-    episodes = part.whole(("episodes",), EPISODES)
     names = [row["name"] for row in rows]
-    for name in part.mapping(("sampling",)):
-        if name not in names and name != "all":
-            part.wrong(("sampling", name), unknown("environment of this stage", name, [*names, "all"]))
+    by_name = isinstance(part.get("episodes"), dict)
+    for key in ("sampling", "episodes") if by_name else ("sampling",):
+        for name in part.mapping((key,)):
+            if name not in names and name != "all":
+                part.wrong((key, name), unknown("environment of this stage", name, [*names, "all"]))
     for row in rows:
-        row |= {"sampler": _sampler(part, row, temperature), "limit": episodes or EPISODES}
+        row |= {"sampler": _sampler(part, row, temperature), "limit": _episodes(part, row["name"], by_name=by_name)}
     return {"benchmarks": rows, "agent": agent(part)}
+
+
+def _episodes(part: Part, name: str, *, by_name: bool) -> int | None:
+    """The same number everywhere, or by environment, `all` standing for the others."""
+    if not by_name:
+        return part.whole(("episodes",), EPISODES)
+    return part.whole(("episodes", name if part.get("episodes", name) is not None else "all"), EPISODES)
 
 
 def environments(part: Part, split: str, cap: int | None = None) -> list[dict[str, Any]]:
@@ -74,7 +82,8 @@ def environments(part: Part, split: str, cap: int | None = None) -> list[dict[st
     if value is None or not listed:
         part.wrong(("environments",), f"missing; name environments: {', '.join(part.catalog.environments)}")
         return []
-    paths = [("environments", number) if isinstance(value, list) else ("environments",) for number in range(len(listed))]
+    here = ("environments",)
+    paths = [(*here, number) if isinstance(value, list) else here for number in range(len(listed))]
     found = (_environment(part, one, path, split, cap) for one, path in zip(listed, paths, strict=True))
     rows = [row for row in found if row]
     names = [row["name"] for row in rows]
