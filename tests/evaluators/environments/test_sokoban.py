@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_contract() -> None:
         contract.check_augmentation(make("sokoban", view=view), range(10), 40)
     environment = make("sokoban")
     contract.check_splits_are_disjoint(environment, lambda: environment._level.text(), 150)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("epsilon", "lines"), [(1, 1), (30, 3), (40, 4), (49, 4)])
+def test_augmentation_names_so_many_things_out_of_reach(epsilon: float, lines: int) -> None:
+    environment = make("sokoban")
+    state = environment.reset(0, "train")
+    added = [line for line in environment.augment(state, epsilon, random.Random(1)).split("\n")
+             if line not in state.split("\n")]  # fmt: skip
+    assert len(added) == lines
+    for line in added:
+        place = re.fullmatch(r"Out of reach, beyond the walls, is a \w+ \w+ at \((\d+), (\d+)\)\.", line)
+        assert place is not None
+        assert int(place[1]) >= 6
+        assert int(place[2]) >= 6
 
 
 @pytest.mark.parametrize(("height", "width", "boxes", "cap"), [(5, 7, 1, 20), (6, 6, 2, 40), (8, 8, 2, 60)])
