@@ -18,6 +18,7 @@ from experiments.drawing import (
     GREY,
     NARROW_IN,
     WIDE_IN,
+    Draw,
     Drawing,
     interval,
     new,
@@ -216,3 +217,27 @@ def _axis_mark(
     if row["low_score"] is not None:
         panel.plot([x, x], [row["low_score"], row["high_score"]], color=colour, linewidth=1.1, alpha=0.5)
     panel.plot([x], [y], marker=MARKS[kind[1] % 7], color=colour, linestyle="none", gid=drawing.tip(tip))
+
+
+TITLES: Mapping[str, tuple[Draw, str, str]] = {
+    "matrix": (
+        matrix,
+        "Success of every source in every environment",
+        "Mean success over the averaged checkpoints and training runs, with its interval over tasks and runs; below it "
+        "the change against the starting checkpoint, which is also the colour (purple: gain, orange: loss). Framed: "
+        "the environment that the source was trained in. Hatched: not evaluated.",
+    ),
+    "ood_scores": (
+        ood_scores,
+        "OOD score of every source",
+        "Sum over the environments that a source was not trained in of its dense rank there, 1 for the lowest success; "
+        "neighbours closer than half a point share a rank. Lines: intervals over redrawn tasks and runs.",
+    ),
+    "axes": (
+        axes,
+        "OOD score against the axes of the environments",
+        "One point a training environment; horizontal lines are the probe's intervals over episodes, vertical ones "
+        "those of the score. So few points establish no relation by themselves: the table of correlations has the "
+        "smallest p that so many can reach.",
+    ),
+}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments.analysis import Analysis
+from experiments.axes import LEAST
 from experiments.drawing import p_text, points
 from experiments.effects import records
 from experiments.ood_change import ALL
@@ -14,7 +15,7 @@ Of = Callable[[Mapping[str, Any]], str]
 
 
 def agent_findings(analysis: Analysis, of: Of) -> list[str]:
-    return [*_scores(analysis, of), *_correlations(analysis, of), *_changes(analysis, of)]
+    return [*_scores(analysis, of), *_axes(analysis), *_correlations(analysis, of), *_changes(analysis, of)]
 
 
 def _groups(table: list[dict[str, Any]], of: Of) -> dict[str, list[dict[str, Any]]]:
@@ -40,6 +41,25 @@ def _scores(analysis: Analysis, of: Of) -> list[str]:
         if known[0]["left_out"]:
             text += f"; left out, as not every source has a value there or fewer than two do: {known[0]['left_out']}"
         out.append(f"{text}.")
+    return out
+
+
+def _axes(analysis: Analysis) -> list[str]:
+    rows = records(analysis.tables["axes"])
+    out = []
+    for policy in dict.fromkeys(str(row["policy"]) for row in rows):
+        parts = [
+            f"{r['environment']} {r['chars_mean']:.0f} characters a state, {r['length_mean']:.1f} of {r['cap']} steps an "
+            f"episode, goal reached in {100 * r['reach_mean']:.0f} %"
+            for r in rows
+            if r["policy"] == policy
+        ]
+        out.append(f"The environments under {policy}: {'; '.join(parts)}.")
+    if rows and analysis.tables["correlations"].empty:
+        out.append(
+            f"Fewer than {LEAST} training environments have both an OOD score and a probe: no correlation of the two is "
+            "computed."
+        )
     return out
 
 

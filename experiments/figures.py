@@ -288,26 +288,7 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
         "Change of pass@1 against the model that the stage started from. Framed cells lie inside the stage's "
         "training domain.",
     ),
-    "matrix": (
-        agent_figures.matrix,
-        "Success of every source in every environment",
-        "Mean success over the averaged checkpoints and training runs, with its interval over tasks and runs; below it "
-        "the change against the starting checkpoint, which is also the colour (purple: gain, orange: loss). Framed: "
-        "the environment that the source was trained in. Hatched: not evaluated.",
-    ),
-    "ood_scores": (
-        agent_figures.ood_scores,
-        "OOD score of every source",
-        "Sum over the environments that a source was not trained in of its dense rank there, 1 for the lowest success; "
-        "neighbours closer than half a point share a rank. Lines: intervals over redrawn tasks and runs.",
-    ),
-    "axes": (
-        agent_figures.axes,
-        "OOD score against the axes of the environments",
-        "One point a training environment; horizontal lines are the probe's intervals over episodes, vertical ones "
-        "those of the score. So few points establish no relation by themselves: the table of correlations has the "
-        "smallest p that so many can reach.",
-    ),
+    **agent_figures.TITLES,
     "forgetting": (
         forgetting,
         "KL to the base and the change outside",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from experiments import agent_tables
 from experiments import study as studies
 from experiments.analysis import Analysis, analyse
 from experiments.drawing import FigureFile, varying
@@ -65,6 +66,8 @@ def main(run: Run) -> dict[str, Any]:
     made = make_source(store, "", config.get("study"), found, config.get("settings") or {})
     folder = run.path / "artifacts" / "report"
     result = write(made, folder)
+    if scores := agent_tables.metrics(result.tables):
+        run.log(scores, 0)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         run.log_artifact(path, str(path.parent.relative_to(run.path / "artifacts")))
     return {

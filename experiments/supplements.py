@@ -21,6 +21,7 @@ from experiments.reasoning import Strategy
 from experiments.study import Study
 from experiments.trajectory import at_steps, common_steps, trajectory_estimands
 from experiments.transfer import Arm, Settings, arm_estimands, arms, chosen_units, sides
+from experiments.variants import named
 from manager.store import Store
 
 REASONING_REPLICATES = 2_000  # six kinds by arm and domain: enough for intervals, a fifth of the time
@@ -111,6 +112,7 @@ def reasoning(frame: pd.DataFrame, study: Study, settings: Settings) -> pd.DataF
         compared = compare(
             seen.assign(value=values), control=settings.control, include_unfinished=settings.include_unfinished
         )
+        compared = replace(compared, units=named(compared.units))
         final = compared.only(chosen_units(compared.units, settings.checkpoints))
         if final.units and final.benchmarks:
             parts.append(_reasoning_rows(kind, final, study, settings))

@@ -20,6 +20,8 @@ from experiments.ood_scores import Source, dense_ranks, scores
 from experiments.outcomes import source, table
 from experiments.study import get
 from experiments.transfer import Settings
+from manager.job import Kind
+from manager.run import Run
 from tests.experiments.agents import AXES, ENVIRONMENTS, PUBLISHED, Agent, Study, published, rates
 
 
@@ -257,6 +259,19 @@ def test_report_page_tells_matrix_scores_axes_and_choices(study, tmp_path):
     assert "scienceworld 8, sokoban 6, webshop 5, alfworld 4" in text
     assert "augmented 50 %" in text
     assert "share of the drop recovered" in text
+
+
+def test_report_job_tells_its_scores_to_the_tracking_store(study):
+    entry = next(e for e in study.store.read_sweep("agents").jobs if e.job.kind == Kind.REPORT)
+    directory = study.store.run(entry.job.id)
+    attempt = directory.path / "attempts" / "0001"
+    attempt.mkdir(parents=True)
+    run = Run(directory, entry.job, attempt)
+    report.main(run)
+    run.close()
+    (values,) = [record["values"] for record in directory.journal() if record["type"] == "metrics"]
+    assert values["ood_score/llama+sft scienceworld"] == 8
+    assert values["change_percent/llama+sft no thinking alfworld"] == pytest.approx(-58.6, abs=0.3)
 
 
 def test_terminal_shows_success_beside_the_change(study, tmp_path):
