@@ -49,16 +49,15 @@ def _axes(analysis: Analysis) -> list[str]:
     out = []
     for policy in dict.fromkeys(str(row["policy"]) for row in rows):
         parts = [
-            f"{r['environment']} {r['chars_mean']:.0f} characters a state, {r['length_mean']:.1f} of {r['cap']} steps an "
-            f"episode, goal reached in {100 * r['reach_mean']:.0f} %"
+            f"{r['environment']} {r['chars_mean']:.0f} characters a state, {r['length_mean']:.1f} steps of at most "
+            f"{r['cap']}, goal reached in {100 * r['reach_mean']:.0f} %"
             for r in rows
             if r["policy"] == policy
         ]
         out.append(f"The environments under {policy}: {'; '.join(parts)}.")
     if rows and analysis.tables["correlations"].empty:
         out.append(
-            f"Fewer than {LEAST} training environments have both an OOD score and a probe: no correlation of the two is "
-            "computed."
+            f"Fewer than {LEAST} training environments have both an OOD score and a probe: the two are not correlated."
         )
     return out
 
