@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from evaluators.environment import read_action
@@ -39,6 +39,7 @@ class AgentSettings:
     history: int = HISTORY  # earlier steps (what was seen and done) that a prompt repeats
     thinking: bool = True
     augment: Augment | None = None
+    rules: bool = True  # without: no rules and no form of an answer, for a policy that has learned both
 
     @staticmethod
     def parse(value: Mapping[str, Any] | None) -> AgentSettings:
@@ -49,7 +50,7 @@ class AgentSettings:
             return AgentSettings(**given, augment=Augment(**augment) if augment else None)
         except TypeError as error:
             raise UserError(
-                f"agent: {error}; there are: history, thinking, augment {{epsilon, probability}}"
+                f"agent: {error}; there are: history, thinking, rules, augment {{epsilon, probability}}"
             ) from error
 
 
@@ -82,6 +83,7 @@ class Episode:
     turns: tuple[Turn, ...]
     too_long: str = ""  # the prompt of the next step did not fit the context: why the policy's episode ended
     failure: str | None = None
+    training_step: int | None = None  # of an episode that was trained on: the optimiser steps before it
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -93,6 +95,10 @@ class Episode:
     @property
     def completion_tokens(self) -> int:
         return sum(turn.completion_tokens for turn in self.turns)
+
+
+class EnvironmentFailed(Exception):
+    """An environment raised, died or hung where it has no other way to tell: the episode is over."""
 
 
 class World(Protocol):
@@ -127,7 +133,10 @@ class Play:
         self._shown, self._state = shown, shown.text
         augment = self._settings.augment
         if self._augmented and augment is not None and not shown.failure and not shown.done:
-            self._state = self._world.augment(shown.text, augment.epsilon, self._rng.getrandbits(32))
+            try:
+                self._state = self._world.augment(shown.text, augment.epsilon, self._rng.getrandbits(32))
+            except EnvironmentFailed as error:
+                self._shown = replace(shown, done=True, success=False, score=None, failure=str(error))
 
     @property
     def done(self) -> bool:
@@ -164,7 +173,7 @@ class Play:
 def messages(instruction: str, past: Sequence[Turn], state: str, settings: AgentSettings) -> list[dict[str, str]]:
     """The prompt of one step, made anew: rules, the last `history` steps, what is seen now, the form of an answer."""
     form = (THINK_FORM if settings.thinking else PLAIN_FORM).format(example=EXAMPLE)
-    parts = [instruction]
+    parts = [instruction] if settings.rules else []
     recent = past[-settings.history :] if settings.history else []
     if recent:
         earlier = "\n\n".join(
@@ -174,7 +183,7 @@ def messages(instruction: str, past: Sequence[Turn], state: str, settings: Agent
         )
         last = "step" if len(recent) == 1 else f"{len(recent)} steps"
         parts.append(f"Step {len(past) + 1}. Your last {last}:\n\n{earlier}")
-    parts += [f"You see now:\n{state}", form]
+    parts += [f"You see now:\n{state}", form] if settings.rules else [state]
     return [{"role": "user", "content": "\n\n".join(parts)}]
 
 

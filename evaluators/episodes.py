@@ -60,8 +60,8 @@ class Played:
                 yield Work(self.name, task, sample, sample_seed(seed, self.name, str(task), sample), self.split)
 
 
-def read_played(entry: Mapping[str, Any]) -> Played:
-    """A config entry (`benchmarks`), checked against this code and against how many tasks there are."""
+def task_count(entry: Mapping[str, Any]) -> int | None:
+    """How many tasks the environment of a config's entry has (None: without end), which this code can play."""
     name, data = entry["name"], entry["data"]
     kind = data["environment"]
     try:
@@ -77,6 +77,13 @@ def read_played(entry: Mapping[str, Any]) -> Played:
         worlds.close()
     except UserError as error:
         raise Failed(str(error), cause="environment") from error
+    return count
+
+
+def read_played(entry: Mapping[str, Any]) -> Played:
+    """A config entry (`benchmarks`), checked against this code and against how many tasks there are."""
+    name, data = entry["name"], entry["data"]
+    count = task_count(entry)
     last = data["first_task"] + entry["limit"]
     if count is not None and last > count:
         raise Failed(
@@ -85,7 +92,8 @@ def read_played(entry: Mapping[str, Any]) -> Played:
             cause="environment",
         )
     sampler = Sampler(**{**entry["sampler"], "stop": tuple(entry["sampler"].get("stop") or ())})
-    return Played(name, kind, data["options"], data["split"], sampler, tuple(range(data["first_task"], last)))
+    tasks = tuple(range(data["first_task"], last))
+    return Played(name, data["environment"], data["options"], data["split"], sampler, tasks)
 
 
 class EpisodeFiles:
@@ -286,15 +294,19 @@ class EpisodeEvaluation:
         self._run.log({f"{name}/{key}": value for key, value in values.items() if value is not None}, self._step)
 
 
-def record_of(episode: Episode) -> Record:
-    """An episode as one sample of an item: right is success."""
+def score_of(episode: Episode) -> Score:
+    """Right is success."""
     if episode.failure:
-        score = Score(None, Outcome.GRADER_FAILED, None, episode.failure)
-    elif episode.too_long:
-        score = Score(0.0, Outcome.TOO_LONG, None, episode.too_long)
-    else:
-        why = f"{episode.steps} steps, {episode.invalid} invalid, score {episode.score:g}"
-        score = Score(float(episode.success), Outcome.RIGHT if episode.success else Outcome.WRONG, None, why)
+        return Score(None, Outcome.GRADER_FAILED, None, episode.failure)
+    if episode.too_long:
+        return Score(0.0, Outcome.TOO_LONG, None, episode.too_long)
+    why = f"{episode.steps} steps, {episode.invalid} invalid, score {episode.score:g}"
+    return Score(float(episode.success), Outcome.RIGHT if episode.success else Outcome.WRONG, None, why)
+
+
+def record_of(episode: Episode) -> Record:
+    """An episode as one sample of an item."""
+    score = score_of(episode)
     prompts = [turn.prompt_tokens for turn in episode.turns if turn.prompt_tokens is not None]
     last = episode.turns[-1] if episode.turns else None
     ended = Ended.EMPTY if last is None else Ended.LENGTH if last.cut else Ended.STOP

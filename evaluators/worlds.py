@@ -12,11 +12,18 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from evaluators.agent import EnvironmentFailed
 from evaluators.environment import Environment, Observation
 from evaluators.environment_pool import EnvironmentPool, Shown
 from evaluators.environments import facts, make
 
 HANG_SECONDS = 600.0
+
+
+def cause(error: Exception) -> str:
+    """What an environment raised, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"[:2000]
 
 
 class Here:
@@ -36,7 +43,10 @@ class Here:
         return self._shown(lambda environment: environment.step(action))
 
     def augment(self, state: str, epsilon: float, seed: int) -> str:
-        return self._environment.augment(state, epsilon, random.Random(seed))
+        try:
+            return self._environment.augment(state, epsilon, random.Random(seed))
+        except Exception as error:
+            raise EnvironmentFailed(cause(error)) from error
 
     def oracle(self) -> list[str] | None:
         return self._environment.oracle()
@@ -49,10 +59,8 @@ class Here:
         try:
             seen = call(environment)
         except Exception as error:  # noqa: BLE001  (an episode's failure, kept with its cause)
-            last = traceback.extract_tb(error.__traceback__)[-1]
             self._environment = make(self._name, **self._options)  # its world may be half changed
-            why = f"{type(error).__name__}: {error} ({last.filename}:{last.lineno})"[:2000]
-            return Shown("", True, False, None, False, environment.steps, environment.invalid, why)
+            return Shown("", True, False, None, False, environment.steps, environment.invalid, cause(error))
         return Shown(
             seen.text, seen.done, seen.valid, environment.score, environment.success, environment.steps,
             environment.invalid,
@@ -73,7 +81,10 @@ class There:
         return self._pool.step({self._index: action})[self._index]
 
     def augment(self, state: str, epsilon: float, seed: int) -> str:
-        return self._pool.augment({self._index: (state, epsilon, seed)})[self._index]
+        try:
+            return self._pool.augment({self._index: (state, epsilon, seed)})[self._index]
+        except RuntimeError as error:  # its process raised, died or hung
+            raise EnvironmentFailed(str(error)) from error
 
     def oracle(self) -> list[str] | None:
         return self._pool.oracle([self._index])[self._index]
@@ -83,9 +94,10 @@ class There:
 
 
 class Worlds:
-    """`count` environments of one kind. `close` ends their processes."""
+    """`count` environments of one kind. `close` ends their processes; one that is silent for `hang_s` is ended."""
 
-    def __init__(self, name: str, options: Mapping[str, Any], count: int) -> None:
+    def __init__(self, name: str, options: Mapping[str, Any], count: int, hang_s: float = HANG_SECONDS) -> None:
+        self._hang_s = hang_s
         self._pools: list[EnvironmentPool] = []
         self._lanes: list[ThreadPoolExecutor] = []
         self.all: list[Here | There] = []
@@ -106,7 +118,7 @@ class Worlds:
         self._lanes.append(lane)
 
         def start() -> EnvironmentPool:
-            return EnvironmentPool(name, options, count=count, processes=1, wall_s=HANG_SECONDS)
+            return EnvironmentPool(name, options, count=count, processes=1, wall_s=self._hang_s)
 
         pool = lane.submit(start).result()
         self._pools.append(pool)

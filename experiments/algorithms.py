@@ -8,5 +8,5 @@ STUDY = Study(
     question="The same base, data and budget, trained with different RL algorithms: do they differ in what "
     "they gain inside the training domain, and in what transfers?",
     parts=("contrasts", "transfer", "cells", "benchmarks", "trajectory", "forgetting"),
-    compare="algorithm",
+    compare=("algorithm",),
 )

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from experiments import more_scores, supplements, tabulate, transferability
+from experiments import agent_tables, more_scores, supplements, tabulate, transferability
 from experiments.comparison import Comparison, compare
 from experiments.controls import negative_controls
 from experiments.effects import effect_table, effects
 from experiments.outcomes import Source, require_rows
 from experiments.study import Study
-from experiments.transfer import Settings, arms, last_units
+from experiments.transfer import Settings, arms, chosen_units
+from experiments.variants import named, plain_first
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Analysis:
     sweep: str
     study: Study
     settings: Settings
-    comparison: Comparison  # the last evaluated checkpoint of every run
+    comparison: Comparison  # the checkpoints that stand for every run, usually the last
     tables: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...]
 
@@ -37,18 +38,22 @@ class Analysis:
 def analyse(source: Source, frame: pd.DataFrame, study: Study, settings: Settings) -> Analysis:
     """All tables of one sweep, as far as it has run. A table without rows says that nothing could be computed."""
     require_rows(frame, source.sweep)
-    if study.control is not None:
-        settings = replace(settings, control=study.control)
+    settings = replace(
+        settings, control=study.control or settings.control, checkpoints=settings.checkpoints or study.checkpoints
+    )
     everything = compare(frame, control=settings.control, include_unfinished=settings.include_unfinished)
-    if len({unit.prompting for unit in everything.units}) > 1:
+    everything = replace(everything, units=named(everything.units))
+    if any(len({everything.units[u].prompting for u in arm.units}) > 1 for arm in arms(everything.units, study.arm)):
         study = replace(study, arm=(*study.arm, "prompting"))  # ways of asking are no replicates of each other
-    final = everything.only(last_units(everything.units))
-    found = arms(final.units, study.arm)
+    final = everything.only(chosen_units(everything.units, settings.checkpoints))
+    found = plain_first(arms(final.units, study.arm))
+    changes = effects(final, found, study, settings)
     models = tabulate.models(final)
     scores, task_scores = more_scores.tables(source)
     dynamics, forgetting = supplements.forgetting_tables(everything, source.store, study, settings)
     tables = {
-        "effects": effects(final, found, study, settings),
+        "effects": changes,
+        **agent_tables.tables(source, final, found, changes, study, settings),
         "trajectory": supplements.trajectory(everything, study, settings),
         "contrasts": supplements.contrasts(final, found, study, settings),
         "stages": supplements.stages(frame, study, settings),

@@ -94,7 +94,8 @@ def estimate(
     keep_draws: bool = False,
     added: float = 1.0,
 ) -> list[Estimate]:
-    """Value, interval and p of every estimand. `strata` names, by unit, the arm whose runs are replicates.
+    """Value, interval and p of every estimand. `strata` names, by unit, the arm whose runs are replicates; a unit
+    without a name is no training run and has no spread over seeds.
 
     `added` is the number of differing answers added to the spread of each unit and benchmark.
     """
@@ -108,7 +109,7 @@ def estimate(
     extra = added * _added_variances(comparison.benchmarks, coefficients)
     noise = np.random.default_rng([seed, 1]).standard_normal(replicates)
     runs = [f"{unit.run or unit.model} {unit.prompting}" for unit in comparison.units]
-    own_strata, one_stratum = _by_stratum(runs, strata), _by_stratum(runs, [""] * len(runs))
+    own_strata, one_stratum = _by_stratum(runs, strata), _by_stratum(runs, ["all"] * len(runs))
     picks: dict[tuple[str, int, int], NDArray[np.int64]] = {}
     results = []
     for index, (estimand, usable_one) in enumerate(zip(estimands, usable, strict=True)):
@@ -202,6 +203,8 @@ def _by_stratum(runs: Sequence[str], strata: Sequence[str]) -> dict[str, list[ND
     """The units of every run, by stratum; a run's units are its checkpoints, in order."""
     found: dict[str, dict[str, list[int]]] = {}
     for unit, (run, stratum) in enumerate(zip(runs, strata, strict=True)):
+        if not stratum:
+            continue
         found.setdefault(stratum, {}).setdefault(run, []).append(unit)
     return {name: [np.array(units) for units in by_run.values()] for name, by_run in found.items()}
 

@@ -37,6 +37,11 @@ class Unit:
     step: int | None
     stages: int
     prompting: str = ""
+    augment: str = ""  # modelling choices of an agent's training, empty for the usual one
+    thinking: str = ""
+    warmup: str = ""
+    length: str = ""
+    root: str = ""  # the identity of the model at the start of its chain of trainings
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Comparison:
 
 
 DOMAIN_ORDER = ("math", "code", "knowledge")
+ASKED = " asked by "  # between a model and how it was asked, where it was asked in several ways
 
 
 _KEYS = ["domain", "benchmark", "version", "condition"]
@@ -151,7 +157,14 @@ def compare(frame: pd.DataFrame, *, control: str = "parent", include_unfinished:
         if names.count(name) > 1:
             name += f" v{key[2]} [{1 + names[: len(paired)].count(name)}]"
         paired.append(_pair(name, rows, units, control_of, notes))
-    return Comparison(tuple(units), tuple(b for b in paired if b is not None), tuple(dict.fromkeys(notes)))
+    made = Comparison(tuple(units), tuple(b for b in paired if b is not None), tuple(dict.fromkeys(notes)))
+    return made.only(_judged(made, control_of))
+
+
+def _judged(made: Comparison, control_of: list[str]) -> list[int]:
+    """All units but those that are only what others started from: trained themselves, and compared with nothing."""
+    compared = np.sum([b.n_items for b in made.benchmarks], axis=0) if made.benchmarks else np.ones(len(made.units))
+    return [i for i, unit in enumerate(made.units) if compared[i] or unit.model not in control_of]
 
 
 def _domain_rank(domain: object) -> int:
@@ -165,7 +178,7 @@ def _apart(frame: pd.DataFrame) -> pd.DataFrame:
     if not several:
         return frame
     names = frame["model"].astype(str)
-    told = names + " asked by " + frame["prompting"].astype(str)
+    told = names + ASKED + frame["prompting"].astype(str)
     return frame.assign(model=pd.Categorical(told.where(names.isin(several), names)))
 
 
@@ -181,7 +194,7 @@ def _find_control(wanted: str, prompting: str, ways: pd.DataFrame) -> tuple[str,
 def _units(frame: pd.DataFrame, control: str, notes: list[str]) -> tuple[list[Unit], list[str]]:
     first = frame[frame["arm"] == "trained"].drop_duplicates("model")
     ways = frame[["model", "name", "prompting"]].drop_duplicates().astype(str)
-    ways["plain"] = ways["model"].str.replace(r" asked by \w*$", "", regex=True)
+    ways["plain"] = ways["model"].str.partition(ASKED)[0]
     units, controls = [], []
     for row in first.to_dict("records"):
         whole = control == "root"  # the whole chain is what is judged
@@ -194,7 +207,9 @@ def _units(frame: pd.DataFrame, control: str, notes: list[str]) -> tuple[list[Un
                 algorithm=str(row["algorithm"]), reward=str(row["reward"]),
                 seed=None if pd.isna(row["seed"]) else int(row["seed"]),
                 step=None if pd.isna(row["step"]) else int(row["step"]), stages=int(row["stages"]),
-                prompting=str(row["prompting"]),
+                prompting=str(row["prompting"]), augment=str(row["augment"]), thinking=str(row["thinking"]),
+                warmup=str(row["warmup"]), length=str(row["length"]),
+                root=str(row["root_model"]),
             )
         )  # fmt: skip
         found, asked = _find_control(str(row["root_model" if whole else "base_model"]), str(row["prompting"]), ways)
@@ -228,7 +243,7 @@ def _pair(name: str, rows: pd.DataFrame, units: list[Unit], control_of: list[str
     index = {model: i for i, model in enumerate(models)}
     trained = [index.get(unit.model) for unit in units]
     control = [index.get(c) for c in control_of]
-    _tell_missing(name, units, trained, control, notes)
+    _tell_missing(name, units, trained, control, set(control_of), notes)
     paired = Paired(
         name, str(rows["domain"].iloc[0]), str(rows["subdomain"].iloc[0]), tuple(items),
         _columns(sums, trained), _columns(counts, trained),
@@ -261,10 +276,11 @@ def _columns(matrix: NDArray[Any], rows: list[int | None]) -> Floats:
 
 
 def _tell_missing(
-    name: str, units: list[Unit], trained: list[int | None], control: list[int | None], notes: list[str]
-) -> None:
+    name: str, units: list[Unit], trained: list[int | None], control: list[int | None], starts: set[str],
+    notes: list[str],
+) -> None:  # fmt: skip
     for unit, mine, base in zip(units, trained, control, strict=True):
-        if mine is not None and base is None:
+        if mine is not None and base is None and unit.model not in starts:
             notes.append(
                 f"{name}: no evaluation of the base {unit.base} under the same version and conditions, "
                 "so models trained from it are not compared there"

@@ -1,4 +1,4 @@
-"""Levels of one factor set against each other: algorithms, rewards, bases by size. Pure.
+"""Levels of one factor set against each other: algorithms, rewards, bases by size, choices for agents. Pure.
 
 A contrast is the difference of two arms' changes for the same training domains, so it is again a weighted
 sum of changes; what both arms share (the items, the base's answers) cancels.
@@ -6,16 +6,21 @@ sum of changes; what both arms share (the items, the base's answers) cancels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from experiments.bootstrap import Estimand
 from experiments.comparison import Comparison, Floats
 from experiments.transfer import GAP, ID, OOD, Arm, Settings, arm_weights, sides
+from experiments.variants import PLAIN
 
 # What the others are measured against, if it is there; else the first by name.
 REFERENCE = {"algorithm": "grpo", "reward": "correct"}
+# Another way of being asked follows from having been trained so: arms that differ in both still differ in one thing.
+FOLLOWS = {"thinking": ("prompting",)}
+
+Pair = tuple[Arm, Arm]
 
 
 def contrast_estimands(
@@ -26,17 +31,8 @@ def contrast_estimands(
     sizes: Mapping[str, float],
 ) -> list[Estimand]:
     """Each level against the reference, inside, outside and their gap, the rest of the arm held equal."""
-    levels = sorted({arm.group[factor] for arm in found})
-    if len(levels) < 2:
-        return []
-    # Bases by size, smallest first; other factors against the usual one.
-    levels.sort(key=lambda level: (sizes.get(level, float("inf")), level != REFERENCE.get(factor), level))
-    reference = levels[0]
     out: list[Estimand] = []
-    for level in levels:
-        if level == reference:
-            continue
-        pairs = _matched(found, factor, level, reference)
+    for level, reference, pairs in matched_levels(found, factor, sizes):
         for side in (ID, OOD, GAP):
             weights = [w for pair in pairs if (w := _difference(comparison, *pair, side, settings)) is not None]
             if weights:
@@ -49,11 +45,25 @@ def contrast_estimands(
     return out
 
 
-def _matched(found: Sequence[Arm], factor: str, level: str, reference: str) -> list[tuple[Arm, Arm]]:
+def matched_levels(
+    found: Sequence[Arm], factor: str, sizes: Mapping[str, float]
+) -> Iterator[tuple[str, str, list[Pair]]]:
+    """Every level of the factor with the reference, by their names, and the arms that differ in it alone."""
+    levels = sorted({arm.group[factor] for arm in found})
+    # Bases by size, smallest first; else what is usual (it has no name, or is known) before the others.
+    levels.sort(key=lambda level: (sizes.get(level, float("inf")), level != REFERENCE.get(factor), bool(level), level))
+    for level in levels[1:]:
+        pairs = _matched(found, factor, level, levels[0])
+        if pairs:
+            yield level or PLAIN[factor], levels[0] or PLAIN[factor], pairs
+
+
+def _matched(found: Sequence[Arm], factor: str, level: str, reference: str) -> list[Pair]:
     """Arms that differ in the factor only."""
+    free = (factor, *FOLLOWS.get(factor, ()))
 
     def rest(arm: Arm) -> tuple[str, ...]:
-        return (*(v for k, v in arm.group.items() if k != factor), arm.train_domain)
+        return (*(v for k, v in arm.group.items() if k not in free), arm.train_domain)
 
     base = {rest(arm): arm for arm in found if arm.group[factor] == reference}
     return [(arm, base[rest(arm)]) for arm in found if arm.group[factor] == level and rest(arm) in base]

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from experiments import agent_figures
 from experiments.analysis import Analysis
 from experiments.curves import forgetting, reasoning, trajectory
 from experiments.drawing import (
@@ -287,6 +288,7 @@ TITLES: Mapping[str, tuple[Draw, str, str]] = {
         "Change of pass@1 against the model that the stage started from. Framed cells lie inside the stage's "
         "training domain.",
     ),
+    **agent_figures.TITLES,
     "forgetting": (
         forgetting,
         "KL to the base and the change outside",

@@ -49,6 +49,10 @@ class Subject:
     stages: int = 0  # how many RL runs lie between the root and this model
     path: tuple[str, ...] = ()  # the training domains of those runs, in order
     path_domains: tuple[str, ...] = ()  # every domain in their data
+    augment: str = ""  # how its agent's observations were augmented in training; empty: not at all
+    thinking: str = ""  # "no thinking" where its agent was trained to act at once
+    warmup: str = ""  # the demonstrations that it was taught on before, by their shares
+    length: str = ""  # how long it was trained
 
 
 def model_identity(job: Job, last_step: LastStep) -> str:
@@ -132,6 +136,46 @@ def reward_name(job: Job) -> str:
     return "+".join(r if isinstance(r, str) else str(r.get("name", "reward")) for r in reward)
 
 
+AUGMENT_SIZE = ", ε "  # what follows is the size, told only where two sizes must be told apart
+
+
+def augment_text(job: Job) -> str:
+    """How the observations of an agent were augmented, in words; empty where they were not."""
+    augment = (job.config.get("agent") or {}).get("augment")
+    if not augment:
+        return ""
+    return f"augmented {100 * augment['probability']:g} %{AUGMENT_SIZE}{augment['epsilon']:g}"
+
+
+def thinking_text(job: Job) -> str:
+    return "no thinking" if (job.config.get("agent") or {}).get("thinking") is False else ""
+
+
+def length_text(job: Job) -> str:
+    steps = (job.config.get("grpo") or {}).get("max_steps")
+    return f"{steps} steps" if steps else ""
+
+
+def warmup_text(job: Job, jobs: Mapping[str, Job]) -> str:
+    """The mixture of demonstrations that the model behind `job` was last taught on; empty where there was none."""
+    model = job.config["model"]
+    if "need" not in model:
+        return ""
+    parent = jobs[job.needs[model["need"]]]
+    mixed = parent.config["data"].get("trajectories") if parent.kind == Kind.SFT else None
+    if not mixed:
+        return warmup_text(parent, jobs)
+    parts = [(part["ratio"], _demonstrated(jobs[parent.needs[part["need"]]])) for part in mixed]
+    return " : ".join(f"{name} {ratio:g}" for ratio, name in sorted(parts, key=lambda part: (-part[0], part[1])))
+
+
+def _demonstrated(job: Job) -> str:
+    """What a collecting or sampling job has trajectories of."""
+    if job.kind == Kind.COLLECT:
+        return "+".join(row["name"] for row in job.config["benchmarks"])
+    return training_domain(job)[0]
+
+
 def subject(job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mapping[str, Pair] | None = None) -> Subject:
     """What the evaluation job `job` judges. `jobs` holds every job that it descends from."""
     identity, name = model_identity(job, last_step), model_name(job, jobs)
@@ -156,6 +200,8 @@ def subject(job: Job, jobs: Mapping[str, Job], last_step: LastStep, pairs: Mappi
         step=int(step) if step.isdigit() else None, stages=len(chain),
         path=tuple(one[0] for one in trained),
         path_domains=tuple(dict.fromkeys(domain for one in trained for domain in one[1])),
+        augment=augment_text(parent), thinking=thinking_text(parent), warmup=warmup_text(parent, jobs),
+        length=length_text(parent),
     )  # fmt: skip
 
 

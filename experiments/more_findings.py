@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.agent_findings import agent_findings
 from experiments.analysis import Analysis
 from experiments.drawing import interval, p_text, points
 from experiments.effects import records
@@ -20,8 +21,8 @@ Of = Callable[[Mapping[str, Any]], str]  # " (base, algorithm)": what of the arm
 def more(analysis: Analysis, of: Of) -> list[str]:
     """The sentences in the order of the study's sections."""
     return [
-        *_contrasts(analysis), *_slopes(analysis, of), *_stages(analysis, of), *_forgetting(analysis),
-        *_reasoning(analysis, of), *_controls(analysis),
+        *agent_findings(analysis, of), *_contrasts(analysis), *_slopes(analysis, of), *_stages(analysis, of),
+        *_forgetting(analysis), *_reasoning(analysis, of), *_controls(analysis),
     ]  # fmt: skip
 
 

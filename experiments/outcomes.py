@@ -45,10 +45,14 @@ COLUMNS: Mapping[str, str] = {
     "stages": "how many training runs lie between the root and this model",
     "path": "the training domains of those runs in order, joined by >",
     "path_domains": "every domain in their data, joined by +",
+    "augment": "how the agent's observations were augmented in training; empty if not",
+    "thinking": "no thinking, where the agent was trained without; else empty",
+    "warmup": "the demonstrations before the training and their ratios; empty if there were none",
+    "length": "steps of the training run, as its settings say; empty if they do not",
     "benchmark": "name",
     "version": "version of prompt, extraction and scoring",
     "condition": "sampler and data as canonical JSON: only equal conditions are compared",
-    "prompting": "chat or base_fewshot: a model's own way of being asked",
+    "prompting": "a model's own way of being asked: chat, base_fewshot, or an agent's settings",
     "evaluation_seed": "seed of the evaluation job",
     "engine": "what generated the answers",
     "domain": "of the benchmark",
@@ -62,6 +66,7 @@ COLUMNS: Mapping[str, str] = {
     "completion_tokens": "of the answer; missing if not recorded",
 }
 TEXT_COLUMNS = ("text", "extracted", "gold", "why")
+REPORTED = (Kind.EVALUATE, Kind.PROBE)  # the jobs that a report reads
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ class Source:
     jobs: Mapping[str, Job]  # every ancestor, by id
     settings: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""  # the merged sweep file
+    probes: tuple[Job, ...] = ()  # what measured the environments under a base policy
 
 
 def load(
@@ -97,9 +103,9 @@ def load(
 
 
 def source(store: Store, sweep_name: str, pairs: Iterable[Pair] | None = None) -> Source:
-    """The evaluations that a sweep consists of, done or not."""
+    """The evaluations and probes that a sweep consists of, done or not."""
     sweep = store.read_sweep(sweep_name)
-    found = [(e.stage, e.labels, e.job) for e in sweep.jobs if e.job.kind == Kind.EVALUATE]
+    found = [(e.stage, e.labels, e.job) for e in sweep.jobs if e.job.kind in REPORTED]
     reports = [e.job for e in sweep.jobs if e.job.kind == Kind.REPORT]
     settings = dict(reports[0].config.get("settings") or {}) if reports else {}
     study = sweep.study or (reports[0].config.get("study") if reports else None)
@@ -115,7 +121,7 @@ def make_source(
     text: str = "",
     pairs: Iterable[Pair] | None = None,
 ) -> Source:
-    """Follow every evaluation up to the models that it descends from."""
+    """Follow every evaluation, and every probe, up to the models that it descends from."""
     jobs: dict[str, Job] = {}
     by_name = {pair.model: pair for pair in (pairs if pairs is not None else pairs_of(settings))}
 
@@ -123,12 +129,15 @@ def make_source(
         result = store.run(job_id).result()
         return result.get("last_step") if result else None
 
-    evaluations = []
+    evaluations, probes = [], []
     for stage, labels, job in found:
         _add_ancestors(store, job, jobs)
+        if job.kind == Kind.PROBE:
+            probes.append(job)
+            continue
         judged = subject(job, jobs, last_step, by_name)
         evaluations.append(Evaluation(stage, labels, job, judged, store.run(job.id).is_done()))
-    return Source(sweep, study, store, tuple(evaluations), jobs, settings, text)
+    return Source(sweep, study, store, tuple(evaluations), jobs, settings, text, tuple(probes))
 
 
 def _add_ancestors(store: Store, job: Job, jobs: dict[str, Job]) -> None:
@@ -219,16 +228,24 @@ def _file_columns(sweep: str, evaluation: Evaluation, benchmark: Mapping[str, An
         "algorithm": judged.algorithm, "reward": judged.reward,
         "seed": judged.seed, "step": judged.step, "stages": judged.stages,
         "path": ">".join(judged.path), "path_domains": "+".join(judged.path_domains),
+        "augment": judged.augment, "thinking": judged.thinking, "warmup": judged.warmup, "length": judged.length,
         "benchmark": benchmark["name"],
         "version": benchmark.get("version"), "condition": condition,
-        "prompting": _way_of_asking(config.get("prompting")), "evaluation_seed": config.get("seed"),
+        "prompting": _way_of_asking(config), "evaluation_seed": config.get("seed"),
         "engine": str(engine.get("name", "")) if isinstance(engine, Mapping) else str(engine),
         "domain": benchmark["domain"], "subdomain": benchmark.get("subdomain") or "",
     }  # fmt: skip
 
 
-def _way_of_asking(prompting: Any) -> str:
-    """One text for one way: the mode, or the mapping with thinking or system in a fixed order."""
+def _way_of_asking(config: Mapping[str, Any]) -> str:
+    """One text for one way: the mode, or its mapping in a fixed order; of an agent, how its prompts are made."""
+    if "agent" in config:
+        agent = config["agent"]
+        words = ["thinking" if agent.get("thinking", True) else "no thinking", f"history {agent.get('history')}"]
+        words += [f"{key} {canonical_json(value)}" for key, value in sorted(agent.items())
+                  if key not in ("thinking", "history") and value is not None]  # fmt: skip
+        return ", ".join(words)
+    prompting = config.get("prompting")
     return canonical_json(prompting) if isinstance(prompting, Mapping) else str(prompting or "")
 
 

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from experiments import agent_tables
 from experiments import study as studies
 from experiments.analysis import Analysis, analyse
 from experiments.drawing import FigureFile, varying
 from experiments.figures import TITLES, draw
 from experiments.findings import findings
 from experiments.methods import methods
-from experiments.outcomes import Source, make_source, source, table
+from experiments.outcomes import REPORTED, Source, make_source, source, table
 from experiments.tables import to_html, to_latex
 from experiments.transfer import Settings
 from experiments.versions import by_use, mixed_code, software
 from manager.atomic import write_json, write_text
-from manager.job import Kind
 from manager.store import Store
 
 if TYPE_CHECKING:
@@ -61,11 +61,13 @@ def main(run: Run) -> dict[str, Any]:
         (entry["stage"], labels, job)
         for entry in config["inputs"]
         for index, labels in zip(entry["needs"], _labels(entry), strict=True)
-        if (job := run.need(index).job()).kind == Kind.EVALUATE
+        if (job := run.need(index).job()).kind in REPORTED
     ]
     made = make_source(store, "", config.get("study"), found, config.get("settings") or {})
     folder = run.path / "artifacts" / "report"
     result = write(made, folder)
+    if scores := agent_tables.metrics(result.tables):
+        run.log(scores, 0)
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         run.log_artifact(path, str(path.parent.relative_to(run.path / "artifacts")))
     return {
@@ -128,10 +130,26 @@ SHOWN: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 
 
-GROUPS = ("base", "algorithm", "reward", "name")
+GROUPS = ("base", "algorithm", "reward", "name", "warmup", "thinking", "augment", "length", "prompting")
 CHANGES = (*GROUPS, "train_domain", "evaluated", *EFFECTS)
 # Tables that are folded away: title and columns.
 DETAILS: Mapping[str, tuple[str, Sequence[str]]] = {
+    "matrix": ("Success of every source in every environment", (
+        *GROUPS, "train_domain", "evaluated", "success_percent", "low_percent", "high_percent", "delta_points",
+        "low_points", "high_points", "p_holm", "verdict", "n_items", "n_samples", "n_seeds")),
+    "ood_scores": ("OOD scores: sums of ranks outside the training environment", (
+        *GROUPS, "train_domain", "ood_score", "low_score", "high_score", "best_percent", "n_targets", "ranks",
+        "left_out", "why")),
+    "ood_change": ("Changes out of domain by both formulas", (
+        "factor", "level", "reference", *GROUPS, "train_domain", "change_percent", "low_change_percent",
+        "high_change_percent", "recovered_percent", "low_recovered_percent", "high_recovered_percent", "variant_sum",
+        "plain_sum", "start_sum", "n_targets", "why")),
+    "axes": ("The axes of the environments, as probed", (
+        "environment", "policy", "chars_mean", "chars_low", "chars_high", "tokens_mean", "length_mean", "length_low",
+        "length_high", "reach_mean", "reach_low", "reach_high", "cap", "episodes", "states", "failed")),
+    "correlations": ("OOD score and axes", (
+        *GROUPS, "axis", "method", "correlation", "p", "smallest_p", "same_sign_percent", "n_environments", "sources",
+        "policy")),
     "contrasts": ("Levels against each other", ("factor", "level", "reference", "evaluated", *EFFECTS)),
     "trajectory": ("Along training", ("kind", *GROUPS, "step", "evaluated", *EFFECTS)),
     "stages": ("What each stage changed", CHANGES),

@@ -8,5 +8,5 @@ STUDY = Study(
     question="The same base, data and algorithm, trained on reward signals of different quality: how much of "
     "the gain, inside and outside the training domain, depends on the signal? A random reward is the placebo.",
     parts=("contrasts", "transfer", "cells", "benchmarks", "forgetting"),
-    compare="reward",
+    compare=("reward",),
 )

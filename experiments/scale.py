@@ -7,5 +7,5 @@ STUDY = Study(
     title="Scale study",
     question="The same training on bases of different sizes: do gains, and their transfer, grow with the model?",
     parts=("contrasts", "transfer", "cells", "benchmarks"),
-    compare="base",
+    compare=("base",),
 )

@@ -26,12 +26,13 @@ class Study:
     models_are_replicates: bool = False  # averages are over a population of models, not over seeds
     parts: tuple[str, ...] = ("transfer", "cells", "benchmarks")  # sections of the report, in order
     control: str | None = None  # parent or root, where the study fixes it
-    compare: str | None = None  # an attribute whose levels are set against each other
+    compare: tuple[str, ...] = ()  # attributes whose levels are set against each other, one at a time
+    checkpoints: int = 1  # how many of a run's last evaluated checkpoints are averaged
 
     @property
     def leads_with_extras(self) -> bool:
         """Whether what the study is about lies beside the averages: a contrast, a course, a stage."""
-        return bool(self.parts) and self.parts[0] in ("contrasts", "trajectory", "stages")
+        return bool(self.parts) and self.parts[0] in ("contrasts", "trajectory", "stages", "matrix")
 
 
 @cache

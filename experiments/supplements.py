@@ -20,7 +20,8 @@ from experiments.power import adjust
 from experiments.reasoning import Strategy
 from experiments.study import Study
 from experiments.trajectory import at_steps, common_steps, trajectory_estimands
-from experiments.transfer import Arm, Settings, arm_estimands, arms, last_units, sides
+from experiments.transfer import Arm, Settings, arm_estimands, arms, chosen_units, sides
+from experiments.variants import named
 from manager.store import Store
 
 REASONING_REPLICATES = 2_000  # six kinds by arm and domain: enough for intervals, a fifth of the time
@@ -37,13 +38,15 @@ def trajectory(everything: Comparison, study: Study, settings: Settings) -> pd.D
 
 
 def contrasts(final: Comparison, found: Sequence[Arm], study: Study, settings: Settings) -> pd.DataFrame:
-    """The levels of the study's factor against each other."""
-    if study.compare is None or not final.benchmarks:
+    """The levels of each of the study's factors against each other."""
+    if not study.compare or not final.benchmarks:
         return pd.DataFrame()
-    known = sizes() if study.compare == "base" else {}
-    estimands = contrast_estimands(final, found, study.compare, settings, known)
-    if study.compare == "base":
-        estimands += trend_estimands(final, found, known, settings)
+    estimands = []
+    for factor in study.compare:
+        known = sizes() if factor == "base" else {}
+        estimands += contrast_estimands(final, found, factor, settings, known)
+        if factor == "base":
+            estimands += trend_estimands(final, found, known, settings)
     return judged(final, estimands, found, settings)
 
 
@@ -57,7 +60,7 @@ def stages(frame: pd.DataFrame, study: Study, settings: Settings) -> pd.DataFram
     paths = {unit.model: unit.train_domain for unit in whole.units}
     units = tuple(replace(unit, train_domain=paths[unit.model]) for unit in single.units)
     labelled = Comparison(units, single.benchmarks, single.notes)
-    final = labelled.only(last_units(labelled.units))
+    final = labelled.only(chosen_units(labelled.units, settings.checkpoints))
     if not final.units or not final.benchmarks:
         return pd.DataFrame()
     found = arms(final.units, study.arm)
@@ -77,7 +80,7 @@ def mixed_effects(final: Comparison, found: Sequence[Arm], settings: Settings) -
             if counts is not None:
                 fitted = mixed_odds(counts, settings.level)
                 head = {**arm.group, "train_domain": arm.train_domain, "evaluated": side}
-                rows.append(head | asdict(fitted) | {"n_seeds": len(arm.units)})
+                rows.append(head | asdict(fitted) | {"n_seeds": len({final.units[u].run for u in arm.units})})
     table = pd.DataFrame(rows)
     return table.rename(columns={"ratio": "mixed_odds_ratio", "p": "mixed_p"})
 
@@ -109,7 +112,8 @@ def reasoning(frame: pd.DataFrame, study: Study, settings: Settings) -> pd.DataF
         compared = compare(
             seen.assign(value=values), control=settings.control, include_unfinished=settings.include_unfinished
         )
-        final = compared.only(last_units(compared.units))
+        compared = replace(compared, units=named(compared.units))
+        final = compared.only(chosen_units(compared.units, settings.checkpoints))
         if final.units and final.benchmarks:
             parts.append(_reasoning_rows(kind, final, study, settings))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -18,7 +18,16 @@ HEADINGS: Mapping[str, str] = {
     "cmh_corrected_p": "CMH p, corrected", "breslow_day_p": "Breslow-Day p", "low": "from", "high": "to",
     "paired_odds_ratio": "paired odds ratio", "paired_low": "from", "paired_high": "to",
     "paired_p": "paired p", "mcnemar_p": "McNemar p", "base_percent": "base, %",
-    "trained_percent": "trained, %", "items_better": "better", "items_worse": "worse",
+    "trained_percent": "trained, %", "success_percent": "success, %", "low_percent": "from, %",
+    "high_percent": "to, %", "ood_score": "OOD score", "low_score": "from", "high_score": "to",
+    "best_percent": "best, % of draws", "n_targets": "environments ranked in", "ranks": "rank by environment",
+    "left_out": "left out", "change_percent": "change, %", "low_change_percent": "from, %",
+    "high_change_percent": "to, %", "recovered_percent": "drop recovered, %", "low_recovered_percent": "from, %",
+    "high_recovered_percent": "to, %", "chars_mean": "characters of a state", "chars_low": "from", "chars_high": "to",
+    "tokens_mean": "tokens of a state", "length_mean": "steps of an episode", "length_low": "from",
+    "length_high": "to", "reach_mean": "goal reached", "reach_low": "from", "reach_high": "to",
+    "smallest_p": "smallest p", "same_sign_percent": "same sign, % of draws", "n_environments": "environments",
+    "items_better": "better", "items_worse": "worse",
 }  # fmt: skip
 
 SIGNED = ("delta_points", "low_points", "high_points")
@@ -38,7 +47,7 @@ def cell(name: str, value: object) -> str:
 
 
 def _number(name: str, value: float) -> str:
-    if name == "p" or name.endswith("_p") or name.startswith("p_") or name.endswith("_holm"):
+    if name in ("p", "smallest_p") or name.endswith("_p") or name.startswith("p_") or name.endswith("_holm"):
         return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if name in SIGNED:
         return f"{value:+.1f}".replace("-", "−")

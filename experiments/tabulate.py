@@ -108,7 +108,7 @@ def _odds_row(comparison: Comparison, arm: Arm, indexes: Sequence[int], level: f
         "breslow_day_p": common.breslow_day_p, "paired_odds_ratio": paired.ratio, "paired_low": paired.low,
         "paired_high": paired.high, "paired_p": paired.p, "items_better": paired.better,
         "items_worse": paired.worse, "mcnemar_p": paired.mcnemar_p, "n_benchmarks": len(tables),
-        "n_items": n_items, "n_samples": common.n, "n_seeds": len(units),
+        "n_items": n_items, "n_samples": common.n, "n_seeds": len({comparison.units[u].run for u in units}),
     }  # fmt: skip
 
 

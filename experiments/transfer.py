@@ -36,6 +36,7 @@ class Settings:
     mixed_effects: bool = True  # the mixed-effects sensitivity analysis
     reasoning_items: int = 200  # items a benchmark whose answers are classified; 0 skips it
     transferability_floor: float = 0.1
+    checkpoints: int | list[int] = 0  # averaged: the last so many evaluated, or these steps; 0: as the study says
 
     @staticmethod
     def of(values: Mapping[str, object]) -> Settings:
@@ -50,6 +51,8 @@ class Settings:
                 raise UserError(f"report settings: {key}: {getattr(made, key)!r}; valid are {', '.join(valid)}")
         for field in fields(Settings):
             value, default = getattr(made, field.name), field.default
+            if field.name == "checkpoints":
+                continue
             wrong = isinstance(value, bool) != isinstance(default, bool) or not isinstance(
                 value, (int, float) if isinstance(default, float) else type(default)
             )
@@ -58,9 +61,19 @@ class Settings:
                     f"report settings: {field.name}: {value!r} is no {type(default).__name__}; "
                     f"the default is {default!r}"
                 )
+        _check_checkpoints(made.checkpoints)
         if not 0 < made.level < 1 or not 0 < made.power < 1 or made.replicates < 100:
             raise UserError("report settings: level and power lie between 0 and 1, replicates from 100 on")
         return made
+
+
+def _check_checkpoints(value: object) -> None:
+    listed = value if isinstance(value, list) else [value]
+    if not listed or any(isinstance(one, bool) or not isinstance(one, int) or one < 0 for one in listed):
+        raise UserError(
+            f"report settings: checkpoints: {value!r}; write how many of the last evaluated ones are averaged, "
+            "or a list of steps"
+        )
 
 
 _CHOICES = {
@@ -90,14 +103,19 @@ def is_in_domain(unit: Unit, benchmark: Paired, unit_of: str) -> bool:
     return benchmark.domain in unit.train_domains
 
 
-def last_units(units: Sequence[Unit]) -> list[int]:
-    """The last evaluated checkpoint of every run."""
-    last: dict[tuple[str, str], int] = {}
+def chosen_units(units: Sequence[Unit], checkpoints: int | Sequence[int] = 1) -> list[int]:
+    """The checkpoints that stand for every run: its last so many evaluated ones, or those of the given steps."""
+    by_run: dict[tuple[str, str], list[int]] = {}
     for index, unit in enumerate(units):
-        known = last.get((unit.run, unit.prompting))
-        if known is None or (unit.step or 0) > (units[known].step or 0):
-            last[unit.run, unit.prompting] = index
-    return sorted(last.values())
+        by_run.setdefault((unit.run, unit.prompting), []).append(index)
+    chosen: list[int] = []
+    for members in by_run.values():
+        if isinstance(checkpoints, int):
+            ordered = sorted(members, key=lambda index: (units[index].step or 0, -index))
+            chosen += ordered[-max(1, checkpoints) :]
+        else:
+            chosen += [index for index in members if units[index].step in checkpoints]
+    return sorted(chosen)
 
 
 GROUP_BY = ("base", "algorithm", "reward")
@@ -130,8 +148,14 @@ def arm_weights(comparison: Comparison, arm: Arm, benchmarks: Sequence[int], wei
         [comparison.benchmarks[b].n_items[units].mean() if weighting == "items" else 1.0 for b in complete]
     )
     weights = np.zeros((len(comparison.units), len(comparison.benchmarks)))
-    weights[np.ix_(units, complete)] = (sizes / sizes.sum())[None, :] / len(units)
+    weights[np.ix_(units, complete)] = (sizes / sizes.sum())[None, :] * _shares(comparison, units)[:, None]
     return weights
+
+
+def _shares(comparison: Comparison, units: Sequence[int]) -> Floats:
+    """Every run counts the same, however many of its checkpoints are averaged."""
+    runs = [(comparison.units[u].run or comparison.units[u].model, comparison.units[u].prompting) for u in units]
+    return np.array([1 / (len(set(runs)) * runs.count(run)) for run in runs])
 
 
 def sides(comparison: Comparison, arm: Arm, unit_of: str) -> dict[str, list[int]]:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluators import environments
 from manager.cost import base_job
 from manager.job import Job, Kind, SweepJob
 from trainers import fit
-from trainers.batch import BatchError, in_words, split_rl, split_sft
+from trainers.batch import STEPS_IN_A_PASS, BatchError, episodes_in_words, in_words, split_rl, split_sft
 from trainers.checkpoints import KEEP
 from trainers.fit import Fit, ModelFacts, Training
 from trainers.worlds import zero_stage
@@ -151,7 +152,7 @@ def memory(
     entries: Iterable[SweepJob], jobs: Mapping[str, Job], architectures: Architectures, gpu_gb: float
 ) -> list[Memory]:
     """One row for each different way of training in these jobs."""
-    rows: dict[tuple[str, str, str, Fit | None], int] = {}
+    found: dict[tuple[str, str, str, Fit | None], int] = {}
     for entry in entries:
         job = entry.job
         if job.kind not in (Kind.SFT, Kind.RL):
@@ -160,18 +161,22 @@ def memory(
         facts = model_facts(origin, architectures) if job.resources.gpus_per_node else None
         name = str(origin.get("name") or origin.get("hub") or origin.get("path"))
         split = split_rl if job.kind is Kind.RL else split_sft
+        micro = job.resources.micro_batch
+        plays = "environments" in (job.config.get("data") or {})
         try:
-            parts = split(job.config["batch"], job.resources.training_processes, job.resources.micro_batch)
+            parts = split(job.config["batch"], job.resources.training_processes, None if plays else micro)
         except BatchError as error:
             key = (entry.stage, name, str(error), None)
         else:
-            estimate = fit.estimate(facts, _training(job, facts, parts.per_device), gpu_gb) if facts else None
-            words = in_words(job.config["batch"], parts)
+            rows = (micro or STEPS_IN_A_PASS) if plays else parts.per_device
+            estimate = fit.estimate(facts, _training(job, facts, rows), gpu_gb) if facts else None
+            batch = job.config["batch"]
+            words = episodes_in_words(batch, parts, micro) if plays else in_words(batch, parts)
             if job.resources.server_gpus:
                 words += f"; {job.resources.server_gpus} more GPUs generate, with a vLLM server"
             key = (entry.stage, name, words, estimate)
-        rows[key] = rows.get(key, 0) + 1
-    return [Memory(stage, model, number, batch, fits) for (stage, model, batch, fits), number in rows.items()]
+        found[key] = found.get(key, 0) + 1
+    return [Memory(stage, model, number, batch, fits) for (stage, model, batch, fits), number in found.items()]
 
 
 def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
@@ -181,7 +186,7 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     apart = generation.get("mode") == "server" and bool(job.resources.server_gpus)
     default = VLLM_SHARE if apart else TRL_SHARE
     answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", 1024)
-    prompt = (config.get("data") or {}).get("max_prompt_tokens", PROMPT_TOKENS) if job.kind is Kind.RL else 0
+    prompt = _prompt_tokens(config.get("data") or {}) if job.kind is Kind.RL else 0
     return Training(
         world_size=job.resources.training_processes,
         zero_stage=zero_stage(config.get("deepspeed")),
@@ -196,6 +201,13 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
         tensor_parallel=int(vllm.get("tensor_parallel_size") or 1),
         sleep=bool(vllm.get("enable_sleep_mode", True)),
     )
+
+
+def _prompt_tokens(data: Mapping[str, Any]) -> int:
+    """The longest prompt that is counted: of environments, what the study gives them."""
+    if "environments" in data:
+        return max(int(environments.facts(one["data"]["environment"]).prompt_tokens) for one in data["environments"])
+    return int(data.get("max_prompt_tokens", PROMPT_TOKENS))
 
 
 def _offloaded(deepspeed: Any) -> bool:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 
+STEPS_IN_A_PASS = 16  # steps of episodes in one forward pass where resources.micro_batch does not say
+
+
 class BatchError(ValueError):
     """A batch that cannot be split as asked: one line with the key, the reason and what is valid."""
 
@@ -93,4 +96,15 @@ def in_words(batch: Mapping[str, Any], split: Split) -> str:
     return (
         f"{prompts} prompts x {samples} samples = {prompts * samples} completions per generation, "
         f"{split.boundary} optimiser step(s) each; {step} completions per optimiser step"
+    )
+
+
+def episodes_in_words(batch: Mapping[str, Any], split: Split, micro_batch: int | None) -> str:
+    """The same for a training on environments, where the steps of episodes are the samples."""
+    prompts, samples = batch["prompts"], batch["samples"]
+    return (
+        f"{prompts} tasks x {samples} samples = {prompts * samples} episodes per generation, {split.boundary} optimiser "
+        f"step(s) each; {split.per_step // split.world_size} episodes x {split.world_size} processes = {split.per_step} "
+        f"episodes per optimiser step, every step of them a row; {micro_batch or STEPS_IN_A_PASS} rows at most in a "
+        "forward pass"
     )

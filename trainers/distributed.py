@@ -59,6 +59,10 @@ def _active() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def rank() -> int:
+    return torch.distributed.get_rank() if _active() else 0
+
+
 def barrier() -> None:
     if _active():
         torch.distributed.barrier()

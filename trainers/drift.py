@@ -86,7 +86,7 @@ class Drift:
 
     def _draw(self, trainer: Any) -> list[dict[str, Any]]:
         mine = self._share(self._prompts)
-        template = partial(trainer.processing_class.apply_chat_template, **(trainer.args.chat_template_kwargs or {}))
+        template = partial(trainer.processing_class.apply_chat_template, **(trainer.chat_template_kwargs))
         ids = [template(asked, add_generation_prompt=True, return_dict=True)["input_ids"] for (_, asked), _ in mine]
         trainer.model.eval()
         with torch.random.fork_rng():  # the training's own random numbers stay as they are

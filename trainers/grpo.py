@@ -29,6 +29,10 @@ from trainers import (
 def main(run: Run) -> dict[str, Any]:
     """Train; returns the result summary. Stopped and Failed are the worker's to record."""
     config = run.config
+    if "environments" in config["data"]:
+        from trainers import agents
+
+        return agents.main(run)
     kind = config.get("trainer", "grpo")
     gpu = distributed.has_gpu()
     try:

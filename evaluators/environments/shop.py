@@ -14,7 +14,7 @@ from evaluators.environment import Environment, belongs_to, insert_lines, task_r
 from evaluators.environments._shop_catalogue import Catalogue, Product, catalogue
 from manager.errors import UserError
 
-PAGE = 10
+PAGE = 10  # products on a page of results
 _FORM = re.compile(r"(search|click)\[(.*)\]", re.IGNORECASE | re.DOTALL)
 _BACK, _NEXT, _PREVIOUS, _DETAILS, _PRODUCT, _BUY = (
     "back to search",
@@ -60,13 +60,16 @@ class Shop(Environment):
     quick = True
     response_tokens = 1024
 
-    def __init__(self, products: int, catalogue_seed: int, cap: int) -> None:
+    def __init__(self, products: int, catalogue_seed: int, cap: int, page: int) -> None:
         super().__init__(cap)
+        if page < 1:
+            raise UserError(f"environment 'shop': page must be at least 1, not {page}")
         if products < 10:
             raise UserError(f"environment 'shop': products must be at least 10, not {products}")
         self._catalogue: Catalogue = catalogue(products, catalogue_seed)
         self._key = f"shop:{products}:{catalogue_seed}"
         self._bought: float | None = None
+        self._page_size = page
 
     def _begin(self, task: int, split: str) -> None:
         attempt = 0
@@ -108,8 +111,8 @@ class Shop(Environment):
     def _buttons(self) -> list[str]:
         page = self._page
         if page.name == "results":
-            shown = page.results[page.number * PAGE : (page.number + 1) * PAGE]
-            more = [_NEXT] if (page.number + 1) * PAGE < len(page.results) else []
+            shown = page.results[page.number * self._page_size : (page.number + 1) * self._page_size]
+            more = [_NEXT] if (page.number + 1) * self._page_size < len(page.results) else []
             return [_BACK, *([_PREVIOUS] if page.number else []), *more, *(product.id for product in shown)]
         if page.name == "details":
             return [_BACK, _PRODUCT]
@@ -122,7 +125,7 @@ class Shop(Environment):
         goal = self._goal
         query = " ".join([goal.kind, *goal.attributes, *(choice for _, choice in goal.options)])
         found = [product.id for product in self._catalogue.search(query)]
-        pages = found.index(goal.product) // PAGE
+        pages = found.index(goal.product) // self._page_size
         back = [] if self._page.name == "search" else [f"click[{_BACK}]"]
         turning = [f"click[{_NEXT}]"] * pages
         choosing = [f"click[{choice}]" for _, choice in goal.options]
@@ -199,8 +202,8 @@ class Shop(Environment):
 
     def _results_page(self) -> list[str]:
         page = self._page
-        pages = max(1, -(-len(page.results) // PAGE))
-        shown = page.results[page.number * PAGE : (page.number + 1) * PAGE]
+        pages = max(1, -(-len(page.results) // self._page_size))
+        shown = page.results[page.number * self._page_size : (page.number + 1) * self._page_size]
         return [
             f"Results for '{page.query}', page {page.number + 1} of {pages} ({len(page.results)} products).",
             *(f"[{product.id}] {product.title}, {product.price:.2f} dollars" for product in shown),
@@ -228,10 +231,15 @@ class Shop(Environment):
 
     def augment(self, state: str, epsilon: float, rng: random.Random) -> str:
         """Advertisements, trivial features and decoys without a button, until ε characters are reached."""
-        lines: list[str] = []
-        while sum(map(len, lines)) < max(1.0, epsilon):
-            lines.append(rng.choice(_DISTRACTIONS).format(rng.choice(_BRAND_NAMES), rng.randint(2, 98)))
-        return insert_lines(state, lines, rng)
+        return insert_lines(state, distractions(epsilon, rng), rng)
+
+
+def distractions(epsilon: float, rng: random.Random) -> list[str]:
+    """Lines of a shop that do not matter to anybody's wish, of at least `epsilon` characters together."""
+    lines: list[str] = []
+    while sum(map(len, lines)) < max(1.0, epsilon):
+        lines.append(rng.choice(_DISTRACTIONS).format(rng.choice(_BRAND_NAMES), rng.randint(2, 98)))
+    return lines
 
 
 _BRAND_NAMES = ("Norvale", "Pemberly", "Quillon", "Rosswick", "Tamsin", "Underhill")
@@ -246,6 +254,6 @@ _DISTRACTIONS = (
 )
 
 
-def make(products: int = 1000, catalogue_seed: int = 0, cap: int = 15) -> Shop:
-    """A shop; the catalogue depends on `products` and `catalogue_seed` alone."""
-    return Shop(products, catalogue_seed, cap)
+def make(products: int = 1000, catalogue_seed: int = 0, cap: int = 15, page: int = PAGE) -> Shop:
+    """A shop; the catalogue depends on `products` and `catalogue_seed` alone, `page` is the products on a page."""
+    return Shop(products, catalogue_seed, cap, page)

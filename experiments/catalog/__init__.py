@@ -156,7 +156,8 @@ def _report_settings() -> dict[str, str]:
     tree = ast.parse((HERE.parent / "transfer.py").read_text(encoding="utf-8"))
     (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
     fields = (line for line in found.body if isinstance(line, ast.AnnAssign))
-    return {ast.unparse(line.target): ast.unparse(line.annotation) for line in fields} | {"pairs": "list"}
+    types = {ast.unparse(line.target): ast.unparse(line.annotation).replace(" ", "") for line in fields}
+    return {name: kind.replace("[int]", "") for name, kind in types.items()} | {"pairs": "list"}
 
 
 def _table(path: Path, mistakes: Mistakes) -> dict[str, Node]:

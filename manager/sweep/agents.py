@@ -56,31 +56,45 @@ def probe(part: Part) -> dict[str, Any]:
 
 def played(part: Part, split: str, temperature: float, cap: int | None = None) -> dict[str, Any]:
     """`environments`, `episodes`, `sampling` and `agent`."""
+    rows = environments(part, split, cap)
+    names = [row["name"] for row in rows]
+    by_name = isinstance(part.get("episodes"), dict)
+    for key in ("sampling", "episodes") if by_name else ("sampling",):
+        for name in part.mapping((key,)):
+            if name not in names and name != "all":
+                part.wrong((key, name), unknown("environment of this stage", name, [*names, "all"]))
+    for row in rows:
+        row |= {"sampler": _sampler(part, row, temperature), "limit": _episodes(part, row["name"], by_name=by_name)}
+    return {"benchmarks": rows, "agent": agent(part)}
+
+
+def _episodes(part: Part, name: str, *, by_name: bool) -> int | None:
+    """The same number everywhere, or by environment, `all` standing for the others."""
+    if not by_name:
+        return part.whole(("episodes",), EPISODES)
+    return part.whole(("episodes", name if part.get("episodes", name) is not None else "all"), EPISODES)
+
+
+def environments(part: Part, split: str, cap: int | None = None) -> list[dict[str, Any]]:
+    """A row for each of `environments`; their names differ."""
     value = part.get("environments")
     listed = value if isinstance(value, list) else [value]
     if value is None or not listed:
         part.wrong(("environments",), f"missing; name environments: {', '.join(part.catalog.environments)}")
-        return {}
-    episodes = part.whole(("episodes",), EPISODES)
-    rows = [
-        _environment(part, one, ("environments", number) if isinstance(value, list) else ("environments",),
-                     split, temperature, episodes or EPISODES, cap)
-        for number, one in enumerate(listed)
-    ]  # fmt: skip
-    names = [row["name"] for row in rows if row]
+        return []
+    here = ("environments",)
+    paths = [(*here, number) if isinstance(value, list) else here for number in range(len(listed))]
+    found = (_environment(part, one, path, split, cap) for one, path in zip(listed, paths, strict=True))
+    rows = [row for row in found if row]
+    names = [row["name"] for row in rows]
     for name in sorted({name for name in names if names.count(name) > 1}):
         part.wrong(
             ("environments",), f"{name} is there twice; tell them apart: {{name: {name}-large, environment: {name}, …}}"
         )
-    for name in part.mapping(("sampling",)):
-        if name not in names and name != "all":
-            part.wrong(("sampling", name), unknown("environment of this stage", name, [*names, "all"]))
-    return {"benchmarks": rows, "agent": _agent(part)}
+    return rows
 
 
-def _environment(
-    part: Part, value: Any, path: tuple[Any, ...], split: str, temperature: float, episodes: int, cap: int | None
-) -> dict[str, Any]:
+def _environment(part: Part, value: Any, path: tuple[Any, ...], split: str, cap: int | None) -> dict[str, Any]:
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         part.wrong(path, f"expected the name of an environment or {{name: …, options}}, not {shown(value)}")
@@ -98,30 +112,23 @@ def _environment(
         if "cap" in options:
             part.wrong((*path, "cap"), f"every environment is probed with the cap of the stage ({cap}); leave it out")
         options["cap"] = cap
-    sampler = {
-        "samples": 1, "temperature": temperature, "top_p": 1.0, "max_tokens": row.response_tokens, "stop": [],
-    }  # fmt: skip
-    for key in ("all", name):
+    data = {"environment": kind, "options": {**row.options, **options}, "split": split, "first_task": 0}
+    return {"name": name, "version": row.version, "domain": name, "subdomain": None, "data": data}
+
+
+def _sampler(part: Part, row: Mapping[str, Any], temperature: float) -> dict[str, Any]:
+    tokens = part.catalog.environments[row["data"]["environment"]].response_tokens
+    sampler = {"samples": 1, "temperature": temperature, "top_p": 1.0, "max_tokens": tokens, "stop": []}
+    for key in ("all", row["name"]):
         if isinstance(part.get("sampling"), dict) and part.get("sampling", key) is not None:
             sampler |= evaluation.read_sampler(part, ("sampling", key))
-    data = {"environment": kind, "options": {**row.options, **options}, "split": split, "first_task": 0}
-    return {
-        "name": name,
-        "version": row.version,
-        "domain": name,
-        "subdomain": None,
-        "data": data,
-        "sampler": sampler,
-        "limit": episodes,
-    }
+    return sampler
 
 
-def _agent(part: Part) -> dict[str, Any]:
+def agent(part: Part) -> dict[str, Any]:
     """How the policy is asked."""
-    part.keys(("agent",), ("history", "thinking", "augment"))
-    thinking = part.get("agent", "thinking")
-    if thinking is not None and not isinstance(thinking, bool):
-        part.wrong(("agent", "thinking"), f"expected true or false, not {shown(thinking)}")
+    part.keys(("agent",), ("history", "thinking", "augment", "rules"))
+    thinking, rules = (_flag(part, key) for key in ("thinking", "rules"))
     history = part.whole(("agent", "history"), HISTORY, least=0)
     if history is not None and history > HISTORY_MOST:
         part.wrong(("agent", "history"), f"{history} earlier steps in a prompt; at most {HISTORY_MOST}")
@@ -134,7 +141,15 @@ def _agent(part: Part) -> dict[str, Any]:
         }
         if augment["epsilon"] is None:
             part.wrong(("agent", "augment"), "needs epsilon: about how many characters are added to a state")
-    return {"history": history, "thinking": True if thinking is None else thinking, "augment": augment}
+    asked = {"history": history, "thinking": thinking, "augment": augment}
+    return asked if rules else {**asked, "rules": False}
+
+
+def _flag(part: Part, key: str) -> bool:
+    value = part.get("agent", key)
+    if value is not None and not isinstance(value, bool):
+        part.wrong(("agent", key), f"expected true or false, not {shown(value)}")
+    return value is not False
 
 
 def check_evaluation(

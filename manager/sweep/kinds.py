@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from manager.job import Kind, Resources
-from manager.sweep import agents, evaluation, rejection, training
+from manager.sweep import agent_training, agents, evaluation, rejection, training
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
 from manager.sweep.shards import read_shards
@@ -89,10 +89,10 @@ SCHEMAS: Mapping[Kind, Schema] = {
     Kind.RL: Schema(
         sections=(
             Section(("model",), partial(model, scratch=False)),
-            Section(("data",), training.prompts),
+            Section(("data", "environments", "agent", "seed"), agent_training.data),
             _SEED,
-            Section(("algorithm", "trainer", "batch", "grpo", "export_steps"), training.rl),
-            Section(("reward",), training.reward),
+            Section(("algorithm", "trainer", "batch", "grpo", "export_steps", "environments"), agent_training.rl),
+            Section(("reward", "environments"), agent_training.reward),
             _DEEPSPEED,
             _PEFT,
             Section(("generation", "algorithm", "resources"), training.generation),
@@ -101,7 +101,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
         makes_model=True,
         library_key="grpo",
         library_class="GRPOConfig",
-        check=training.check_rl,
+        check=agent_training.check,
     ),
     Kind.EVALUATE: Schema(
         sections=(

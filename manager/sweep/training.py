@@ -141,11 +141,11 @@ def reward(part: Part) -> dict[str, Any]:
     if isinstance(value, list):
         if not value:
             part.wrong(("reward",), "an empty list; name at least one reward")
-        return {"reward": [_reward(part, one, ("reward", number)) for number, one in enumerate(value)]}
-    return {"reward": _reward(part, REWARD if value is None else value, ("reward",))}
+        return {"reward": [one_reward(part, one, ("reward", number)) for number, one in enumerate(value)]}
+    return {"reward": one_reward(part, REWARD if value is None else value, ("reward",))}
 
 
-def _reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
+def one_reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         part.wrong(path, f"expected the name of a reward or {{name: …}}, not {shown(value)}")
@@ -154,6 +154,9 @@ def _reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
     row = part.catalog.rewards.get(name)
     if row is None:
         part.wrong(path, f"{shown(name)}: {unknown('reward', name, part.catalog.rewards)}")
+        return {}
+    if row.get("judges") == "episodes" and part.get("environments") is None:
+        part.wrong(path, f"{name} is worth of an episode; it goes with environments, in the place of data")
         return {}
     settings: Mapping[str, Any] = row.get("settings") or {}
     for key, one in given.items():

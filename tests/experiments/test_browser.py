@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from experiments import report
+from tests.experiments.agents import PUBLISHED, Agent, published, rates
 from tests.experiments.synthetic import Plan, write
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -75,7 +76,7 @@ def measured(page: Path, folder: Path, width: int) -> dict:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """A report with every kind of figure, and one of a half-finished sweep."""
+    """A report with every kind of figure, one of a half-finished sweep, and one of agents."""
     folder = tmp_path_factory.mktemp("browser")
     domains = {"math": ("gsm8k", "math500"), "code": ("mbpp", "humaneval"), "knowledge": ("medqa", "pubmedqa")}
     full = Plan(
@@ -87,11 +88,16 @@ def pages(tmp_path_factory):
         name: report.build(write(folder / f"store-{name}", plan), "synthetic", folder / name)
         for name, plan in (("full", full), ("half", half))
     }
+    agents = published(folder / "store-agents", tasks=50, checkpoints=(135, 150), seeds=(0, 1), spread=3.0)
+    for share in (0.5, 1.0):
+        agents.train(Agent("sokoban", rates(PUBLISHED["v2"]["sokoban"]), augment={"epsilon": 40, "probability": share}))
+    agents.probe("v2")
+    made["agents"] = report.build(agents.finish(), "agents", folder / "agents")
     return folder, made
 
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
-@pytest.mark.parametrize("name", ["full", "half"])
+@pytest.mark.parametrize("name", ["full", "half", "agents"])
 def test_every_figure_is_drawn_and_nothing_overflows(pages, name, width):
     folder, made = pages
     result = measured(made[name].path, folder, width)
@@ -113,6 +119,7 @@ def test_the_full_report_has_every_kind_of_figure(pages):
     assert set(made["full"].figures) == {
         "contrasts", "transfer", "cells", "benchmarks", "trajectory", "forgetting", "reasoning",
     }  # fmt: skip
+    assert {"matrix", "ood_scores", "axes"} <= set(made["agents"].figures)
 
 
 def test_colours_reach_the_screen(pages):

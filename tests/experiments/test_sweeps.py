@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,15 @@ from experiments.outcomes import source, table
 from experiments.study import get
 from experiments.transfer import Settings
 from manager.atomic import JsonlWriter
-from manager.job import Kind
+from manager.job import Kind, canonical_json
 from manager.store import Store
 from manager.sweep import load_sweep
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 ITEMS = 40
 EXPECTED = {
-    "quickstart": ("interventional", "effects"), "mini/algorithms": ("algorithms", "contrasts"),
+    "quickstart": ("interventional", "effects"), "agentic": ("agentic", "matrix"),
+    "mini/agentic": ("agentic", "matrix"), "mini/algorithms": ("algorithms", "contrasts"),
     "mini/cascade": ("cascade", "stages"), "mini/interventional": ("interventional", "effects"),
     "mini/longitudinal": ("longitudinal", "trajectory"), "mini/observational": ("observational", "effects"),
     "mini/rewards": ("rewards", "contrasts"), "mini/scale": ("scale", "contrasts"),
@@ -79,6 +81,46 @@ def test_a_shipped_sweep_reaches_its_findings(tmp_path, name):
     inside = cells[cells["in_domain"] == True]["delta_points"].astype(float)  # noqa: E712  (None is neither)
     assert inside.mean() == pytest.approx(30, abs=12)
     assert findings(analysis)
+
+
+def test_the_agents_sweep_has_the_papers_twenty_configurations():
+    """What `needs` and the configuration without the seed tell apart; every seed of every one, and V1 itself."""
+    sweep = load_sweep(SWEEPS / "agentic.yaml", catalog=load(), environ={})
+    trained = [entry for entry in sweep.jobs if entry.job.kind == Kind.RL and entry.stage != "v1"]
+    without_seed = {
+        canonical_json([job.needs, {**job.config, "seed": 0, "data": {**job.config["data"], "seed": 0}}])
+        for job in (entry.job for entry in trained)
+    }
+    assert (len(trained), len(without_seed)) == (60, 20)
+    per_stage = Counter(entry.stage for entry in trained)
+    assert per_stage == {"train-v1": 9, "train-v2": 12, "train-augmented": 18, "train-unthinking": 9,
+                         "train-without-scienceworld": 3, "train-even": 3, "train-longer": 6}  # fmt: skip
+    evaluated = Counter(entry.job.needs[0] for entry in sweep.jobs if entry.stage.startswith("evaluate-"))
+    assert set(evaluated) == {entry.job.id for entry in trained}
+    assert set(evaluated.values()) == {4}
+    one = next(entry.job.config for entry in trained if entry.stage == "train-augmented")
+    assert (one["batch"]["prompts"], one["batch"]["samples"], one["grpo"]["max_steps"]) == (16, 8, 150)
+    assert (one["grpo"]["learning_rate"], one["grpo"]["beta"], one["export_steps"]) == (1e-6, 0.01, 15)
+    sizes = {(e.job.config["data"]["domain"], e.job.config["agent"]["augment"]["probability"]):
+             e.job.config["agent"]["augment"]["epsilon"] for e in trained if e.stage == "train-augmented"}  # fmt: skip
+    assert sizes == {("alfworld", 0.5): 200, ("sokoban", 0.5): 40, ("webshop", 0.5): 80,
+                     ("alfworld", 1.0): 300, ("sokoban", 1.0): 30, ("webshop", 1.0): 80}  # fmt: skip
+
+
+def test_the_agents_report_knows_every_configuration(tmp_path):
+    sweep = load_sweep(SWEEPS / "agentic.yaml", ["matrix.seed=[0]"], catalog=load(), environ={})
+    store = Store.open(tmp_path, create=True)
+    made_up(store, sweep)
+    store.write_sweep(sweep)
+    made = source(store, sweep.name)
+    settings = Settings(replicates=100, mixed_effects=False, reasoning_items=0)
+    analysis = analyse(made, table(made), get("agentic"), settings)
+    matrix = analysis.tables["matrix"].dropna(subset=["train_domain"])
+    names = ["base", "warmup", "thinking", "augment", "length", "train_domain"]
+    assert len(matrix[names].drop_duplicates()) == 20
+    assert set(analysis.tables["contrasts"]["factor"]) == {"augment", "warmup", "thinking", "length"}
+    levels = set(analysis.tables["contrasts"]["level"])
+    assert {"augmented 50 %", "augmented 100 %", "no thinking", "300 steps", "alfworld 3 : webshop 1"} <= levels
 
 
 def test_every_shipped_mini_sweep_is_among_them():

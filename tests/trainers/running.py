@@ -114,7 +114,13 @@ def free_port() -> int:
 
 
 def start(
-    directory: RunDirectory, name: str = "0001", world_size: int = 1, *, logits: bool = False, gpu: bool = False
+    directory: RunDirectory,
+    name: str = "0001",
+    world_size: int = 1,
+    *,
+    logits: bool = False,
+    gpu: bool = False,
+    module: str = "tests.trainers.process",
 ) -> Attempt:
     """Start every rank of the job, as the worker would; with `logits`, rank 0 keeps the trainer's at the end."""
     folder = directory.path / "attempts" / name
@@ -133,7 +139,7 @@ def start(
     ranks = []
     for rank in range(world_size):
         environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONPATH": str(root)}
-        command = [sys.executable, "-m", "tests.trainers.process", str(directory.path.parents[1]), directory.id, name]
+        command = [sys.executable, "-m", module, str(directory.path.parents[1]), directory.id, name]
         with open(folder / f"log-{rank}.txt", "wb") as log:
             ranks.append(subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT))
     return Attempt(directory, name, ranks)

@@ -260,6 +260,15 @@ def test_alfworld_closed_furniture_hides_what_is_in_it() -> None:
 
 
 @needs("alfworld")
+def test_alfworld_augmentation_adds_a_sentence_for_every_twelve() -> None:
+    environment = make("alfworld")
+    state = environment.reset(0, "train")
+    for epsilon, sentences in ((200, 16), (300, 25)):
+        longer = environment.augment(state, epsilon, random.Random(0))
+        assert longer.count("Through the window you see a ") == sentences
+
+
+@needs("alfworld")
 def test_alfworld_official_layout_is_read(tmp_path: Path) -> None:
     from evaluators.environments._alfworld_rooms import make_problem
     from evaluators.environments.alfworld import _logic

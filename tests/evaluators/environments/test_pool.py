@@ -37,6 +37,18 @@ def test_pool_plays_as_single_environments_do(pool: EnvironmentPool) -> None:
     assert all(one.done and one.success and one.score == 1.0 for one in shown.values())
 
 
+@pytest.mark.parametrize("name", ["sokoban", "shop"])
+def test_64_environments_are_played_to_the_end_side_by_side(name: str) -> None:
+    pool = EnvironmentPool(name, count=64)
+    shown = pool.reset({index: (index, "test") for index in range(64)})
+    plans = pool.oracle(range(64))
+    while going := {index: plan.pop(0) for index, plan in plans.items() if plan}:
+        shown.update(pool.step(going))
+    assert [one.success for one in shown.values()].count(True) >= 61
+    assert not any(one.failure for one in shown.values())
+    pool.close()
+
+
 def test_facts_and_augmentation(pool: EnvironmentPool) -> None:
     assert (pool.facts.cap, pool.facts.tasks) == (15, {"train": None, "test": None})
     assert pool.facts.instruction == make("sokoban").instruction()

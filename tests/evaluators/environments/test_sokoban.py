@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,24 @@ def test_oracle_solves_every_task() -> None:
 def test_contract() -> None:
     contract.check_repeats(lambda: make("sokoban"), range(5))
     contract.check_invalid_actions(make("sokoban"))
-    for view in ("coordinates", "matrix"):
+    for view in ("coordinates", "matrix", "short"):
         contract.check_augmentation(make("sokoban", view=view), range(10), 40)
     environment = make("sokoban")
     contract.check_splits_are_disjoint(environment, lambda: environment._level.text(), 150)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("epsilon", "lines"), [(1, 1), (30, 3), (40, 4), (49, 4)])
+def test_augmentation_names_so_many_things_out_of_reach(epsilon: float, lines: int) -> None:
+    environment = make("sokoban")
+    state = environment.reset(0, "train")
+    added = [line for line in environment.augment(state, epsilon, random.Random(1)).split("\n")
+             if line not in state.split("\n")]  # fmt: skip
+    assert len(added) == lines
+    for line in added:
+        place = re.fullmatch(r"Out of reach, beyond the walls, is a \w+ \w+ at \((\d+), (\d+)\)\.", line)
+        assert place is not None
+        assert int(place[1]) >= 6
+        assert int(place[2]) >= 6
 
 
 @pytest.mark.parametrize(("height", "width", "boxes", "cap"), [(5, 7, 1, 20), (6, 6, 2, 40), (8, 8, 2, 60)])
@@ -115,7 +130,7 @@ def test_score_counts_boxes_on_targets() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"view": "picture"}, "view 'picture' is not one of coordinates, matrix"),
+        ({"view": "picture"}, "view 'picture' is not one of coordinates, matrix, short"),
         ({"boxes": 9}, "9 boxes do not fit"),
         ({"colour": "red"}, "has no option colour; it has: height, width"),
         ({"cap": 0}, "cap must be at least 1"),
