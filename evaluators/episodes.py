@@ -92,7 +92,8 @@ def read_played(entry: Mapping[str, Any]) -> Played:
             cause="environment",
         )
     sampler = Sampler(**{**entry["sampler"], "stop": tuple(entry["sampler"].get("stop") or ())})
-    return Played(name, data["environment"], data["options"], data["split"], sampler, tuple(range(data["first_task"], last)))
+    tasks = tuple(range(data["first_task"], last))
+    return Played(name, data["environment"], data["options"], data["split"], sampler, tasks)
 
 
 class EpisodeFiles:
