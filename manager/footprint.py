@@ -201,7 +201,7 @@ def _prompt_tokens(data: Mapping[str, Any]) -> int:
     """The longest prompt that is counted: of environments, what the study gives them."""
     if "environments" in data:
         kinds = [str(one["data"]["environment"]) for one in data["environments"]]
-        return max(environments.facts(kind).prompt_tokens for kind in kinds)
+        return int(max(environments.facts(kind).prompt_tokens for kind in kinds))
     return int(data.get("max_prompt_tokens", PROMPT_TOKENS))
 
 
