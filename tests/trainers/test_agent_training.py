@@ -37,7 +37,7 @@ def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str
         success = values["episode/success"]
         assert success == values["sokoban/success"] == values["outcome/right"] == values["score/sokoban"]
         assert values["episode/rounds"] <= playing.SMALL["cap"]
-        assert values["samples"] == pytest.approx(16 * values["episode/steps"]), "every step of 16 episodes is a sample"
+        assert values["samples"] == pytest.approx(8 * values["episode/steps"]), "every step of 8 episodes is a sample"
         assert values["reward"] == pytest.approx(10 * success - 0.1 * values["episode/invalid"])
         assert {"time/generation_s", "time/environment_s", "time/training_s"} <= set(values)
         assert {"entropy", "frac_reward_zero_std", "completions/clipped_ratio", "num_tokens"} <= set(values)

@@ -135,7 +135,7 @@ def test_an_environment_that_raises_ends_its_own_episode(policy: Policy, monkeyp
 
 
 def test_a_task_that_cannot_be_had_stops_the_training_with_its_reason(policy: Policy) -> None:
-    impossible = Kind("sokoban", "sokoban", {**SMALL.options, "min_moves": 6, "cap": 6})
+    impossible = Kind("sokoban", "sokoban", {**SMALL.options, "min_moves": 30, "cap": 30})
     rollouts = Rollouts([impossible], ASKED, policy.speaker())
     with pytest.raises(Failed, match="raise cap or lower min_moves"):
         rollouts.play(works([0]), policy.ask)
