@@ -281,12 +281,21 @@ class Store:
             "text": sweep.text,
             **extra,
         }
-        if sweep.jobs and self.run(sweep.jobs[0].job.id).exists():
-            copies = self.run(sweep.jobs[0].job.id).path / COPIES
-            copies.mkdir(exist_ok=True)
-            write_json(copies / f"{sweep.name}.json", value)
+        self._copy_sweep(sweep, value)
         write_json(folder / "sweep.json", value, durable=True)
         return folder
+
+    def _copy_sweep(self, sweep: Sweep, value: Mapping[str, Any]) -> None:
+        """Into the first run directory that takes it: one that is read-only is told by its own job."""
+        for run in (self.run(entry.job.id) for entry in sweep.jobs):
+            if not run.exists():
+                continue
+            try:
+                (run.path / COPIES).mkdir(exist_ok=True)
+                write_json(run.path / COPIES / f"{sweep.name}.json", value)
+                return
+            except OSError:
+                continue
 
     def restore_sweeps(self) -> list[str]:
         """Bring back lost records of sweeps from the copies in run directories; returns their names."""

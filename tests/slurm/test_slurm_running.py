@@ -24,6 +24,7 @@ from tests.slurm.cluster import (
     assert_done,
     assert_undisturbed,
     backend,
+    logs,
     steps_done,
     toy,
     toy_sweep,
@@ -154,7 +155,7 @@ def test_a_node_that_fails_jobs_is_avoided(cluster: Cluster, store: Store) -> No
     waiting = submit_missing(store, sweep, backend(store)).submissions[1].scheduler_id
     wait_for(
         lambda: "ExcNodeList=node1" in cluster.command("scontrol", "show", "job", waiting),
-        "jobs of the sweep that wait shall not use it either",
+        f"jobs of the sweep that wait shall not use it either: {logs(store)}",
     )
     assert_done(store, sweep)
     for job in jobs:
