@@ -17,6 +17,7 @@ import yaml
 from manager.sweep.mistakes import Mistakes, Place, SweepErrors
 
 DEEPEST = 40
+TOO_DEEP = f"nested deeper than {DEEPEST} levels"
 MOST_VALUES = 200_000  # after aliases are expanded
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -128,12 +129,15 @@ class _Parser:
         elif mark is None and isinstance(position, int):
             line = self.text[:position].count("\n") + 1
             reason = f"a control character that YAML forbids ({reason})"
-        self.mistakes.add(Place(self.file, line), "", f"not valid YAML: {' '.join(str(reason).split())}")
+        message = f"not valid YAML: {' '.join(str(reason).split())}"
+        if "maximum nesting depth" in message:  # libyaml reads ahead of us, and newer ones have a limit of their own
+            message = TOO_DEEP
+        self.mistakes.add(Place(self.file, line), "", message)
         return SweepErrors(list(self.mistakes.found))
 
     def _node(self, event: Any, depth: int) -> Node:
         if depth > DEEPEST:
-            self._stop(event, f"nested deeper than {DEEPEST} levels")
+            self._stop(event, TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         anchor = event.anchor

@@ -23,7 +23,7 @@ from manager.store import Store
 from tests.manager.toy_sweep import toy_sweep, wide_sweep
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 120
+DEADLINE_S = 600
 
 
 def start(store: Path, **options: Any) -> subprocess.Popen[str]:

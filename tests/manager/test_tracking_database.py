@@ -13,7 +13,7 @@ from pathlib import Path
 from manager.tracking.client import TrackingClient
 
 OPEN = "import sys; from manager.tracking.client import TrackingClient; TrackingClient(sys.argv[1])"
-DEADLINE_S = 180
+DEADLINE_S = 600
 
 
 def test_killed_while_the_tables_are_made_the_next_start_makes_them_anew(tmp_path: Path) -> None:

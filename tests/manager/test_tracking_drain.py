@@ -17,7 +17,7 @@ from manager.tracking import last_sync, sync
 from tests.manager.tracked_sweep import Study, begin, end, finish_study, make_study, train
 from tests.manager.tracking_readback import ReadBack, expected
 
-DEADLINE_S = 120.0
+DEADLINE_S = 600.0
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from manager.tracking import SERVER_VARIABLES
 
-START_DEADLINE_S = 180.0
+START_DEADLINE_S = 600.0
 
 
 def free_port() -> int:
