@@ -134,3 +134,30 @@ def test_every_completion_has_its_rewards_in_the_table(root: Path, model: dict[s
     assert [steps[step]["prompts_seen"] for step in sorted(steps)] == [4, 4, 8, 8, 12, 12, 16, 16]
     for name in sorted(LOGGED):
         assert f"`{name}`" in TOLD or name.startswith(("rewards/", "score/", "outcome/", "clip_ratio/")), name
+
+
+def test_an_answer_that_ends_in_another_of_the_models_ways_is_not_cut_off(
+    root: Path, tmp_path: Path, model: dict[str, str]
+) -> None:
+    """Generation stops at every id that the model's generation config names, not at the tokenizer's one alone."""
+    import json
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "model"
+    shutil.copytree(model["path"], folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    letters = [tokenizer(letter)["input_ids"][0] for letter in "ABCD"]
+    config = json.loads((folder / "generation_config.json").read_text())
+    config["eos_token_id"] = [tokenizer.eos_token_id, *letters]
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    grpo = {"max_steps": 2, "learning_rate": 1e-6, "max_completion_length": 4}
+    directory = running.add(root, "rl", running.rl_config({"path": str(folder), "digest": ""}, grpo=grpo))
+    attempt = running.start(directory)
+    assert attempt.wait()["outcome"] == "done"
+    told = [record["path"] for record in attempt.records() if record["type"] == "artifact"]
+    rows = [row for path in told for row in pyarrow.parquet.read_table(directory.path / path).to_pylist()]
+    ended = [row for row in rows if row["tokens"] < 4]
+    assert ended
+    assert not [row for row in ended if row["outcome"] == "truncated"]
