@@ -5,6 +5,7 @@ Says how many items cannot be judged for what is missing. Runs no item; `manager
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
@@ -17,10 +18,11 @@ from evaluators import benchmarks
 from evaluators.benchmark import Item
 from evaluators.benchmarks import bigcodebench
 from evaluators.data import DATA_DIR_VARIABLE, default_data_dir
-from evaluators.scoring.code_polyglot import LANGUAGES, find_tools
+from evaluators.scoring.code_polyglot import LANGUAGES, TOOLS_VARIABLE, find_tools, tools_folder
 from manager.errors import UserError
 
 ASK_S = 60.0
+BOOST = Path("/usr/include/boost")
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,33 @@ def _absent(python: str, names: Iterable[str]) -> set[str]:
 def _polyglot(items: list[Item] | None) -> CodeTools:
     missing = {language: tools.missing for language in LANGUAGES if (tools := find_tools(language)).missing}
     counts = Counter(str(item.fields["language"]) for item in items or ())
-    if not missing:
+    lacking = [(item.id, package) for item in items or () if (package := lacking_package(item))]
+    lacking = [(name, package) for name, package in lacking if name.partition("/")[0] not in missing]
+    if not missing and not lacking:
         return CodeTools("aider_polyglot", True, ", ".join(LANGUAGES), "exercises in six languages")
+    cannot = sum(counts[name] for name in missing) + len(lacking)
+    share = f"{cannot} of {len(items)} exercises" if items else "exercises"
     told = ", ".join(f"{name} ({counts[name]})" if items else name for name in missing)
-    share = f"{sum(counts[name] for name in missing)} of {len(items)} exercises" if items else "exercises"
-    return CodeTools(
-        "aider_polyglot", False, f"{share} cannot be judged: no tools for {told}", "; ".join(missing.values())
-    )
+    why = [f"no tools for {told}"] if told else []
+    why += [f"no packages for {', '.join(f'{name} ({package})' for name, package in lacking)}"] if lacking else []
+    advice = list(missing.values())
+    advice += [f"docs/sandbox.md, Polyglot's tools: {TOOLS_VARIABLE}, Boost's headers"] if lacking else []
+    return CodeTools("aider_polyglot", False, f"{share} cannot be judged: {'; '.join(why)}", "; ".join(advice))
+
+
+def lacking_package(item: Item) -> str | None:
+    """A package that the exercise itself names and this machine has no place for; references are not looked at."""
+    fields, folder = item.fields, tools_folder()
+    if fields["language"] == "cpp":
+        named = any("boost/" in text for text in (*fields["tests"].values(), *fields["example"].values()))
+        return "Boost" if named and not BOOST.is_dir() else None
+    if fields["language"] == "rust":
+        text = {**fields["other"], **fields["solution"]}.get("Cargo.toml", "")
+        crates = re.findall(r"^([\w-]+)\s*=", text.partition("[dependencies]")[2].partition("[")[0], re.MULTILINE)
+        return ", ".join(crates) if crates and not (folder and (folder / "cargo").is_dir()) else None
+    if fields["language"] == "java":
+        build = fields["other"].get("build.gradle", "")
+        jars = re.findall(r"^\s*\w*[iI]mplementation\W+([\w.-]+):([\w.-]+)", build, re.MULTILINE)
+        named_jars = [name for group, name in jars if not group.startswith(("org.junit", "org.assertj"))]
+        return ", ".join(named_jars) if named_jars and not (folder and any((folder / "java").glob("*.jar"))) else None
+    return None

@@ -68,13 +68,7 @@ def read_task(entry: Mapping[str, Any], data_dir: Path | None, shard: Mapping[st
             cause="benchmark_version",
         )
     sampler = Sampler(**{**entry["sampler"], "stop": tuple(entry["sampler"].get("stop") or ())})
-    try:
-        items = tuple(islice(benchmark.items("test", data_dir), entry.get("limit")))
-    except UserError as error:
-        raise Failed(str(error), cause="data") from error
-    except (KeyError, FileNotFoundError) as error:
-        what = f"{type(error).__name__} {error}"
-        raise Failed(f"benchmarks.{name}: its data cannot be read: {what}", cause="data") from error
+    items = _read_items(benchmark, entry.get("limit"), data_dir)
     if not items:
         raise Failed(f"benchmarks.{name}: there are no items in its test split", cause="data")
     ids = {item.id for item in items}
@@ -83,6 +77,24 @@ def read_task(entry: Mapping[str, Any], data_dir: Path | None, shard: Mapping[st
     if shard is not None:
         items = tuple(part(items, shard["index"], shard["of"]))
     return Task(benchmark, sampler, entry["domain"], entry.get("subdomain"), items)
+
+
+def _read_items(benchmark: Benchmark, limit: int | None, data_dir: Path | None) -> tuple[Item, ...]:
+    """The test items; a row that is not as the benchmark expects it is told with its place."""
+    items: list[Item] = []
+    try:
+        items.extend(islice(benchmark.items("test", data_dir), limit))
+    except UserError as error:
+        raise Failed(str(error), cause="data") from error
+    except KeyError as error:
+        raise Failed(
+            f"benchmarks.{benchmark.name}: a row after {len(items)} good ones has no field {error}; is the data of "
+            "another revision? `manager data check` compares checksums, `manager data fetch` brings it again",
+            cause="data",
+        ) from error
+    except FileNotFoundError as error:
+        raise Failed(f"benchmarks.{benchmark.name}: its data cannot be read: {error}", cause="data") from error
+    return tuple(items)
 
 
 def owed(tasks: Sequence[Task], seed: int, done: Mapping[str, Collection[Key]]) -> list[Owed]:

@@ -136,7 +136,7 @@ def chat_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]], thinking:
     """Through the chat template of a transformers tokenizer."""
     if not getattr(tokenizer, "chat_template", None):
         raise EngineError(
-            f"{model}: its tokenizer has no chat template; use `prompting: base_fewshot`, "
+            f"{model}: its tokenizer has no chat template; use `prompting: base_fewshot` (--prompting base_fewshot), "
             "or put a chat_template.jinja into the model's folder",
             cause="no_chat_template",
         )

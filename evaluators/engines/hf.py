@@ -32,6 +32,7 @@ from evaluators.engine import (
 )
 from evaluators.prompts import chat_prompt, plain_prompt
 
+MOSTLY_PADDING = 256  # tokens of a prompt; beside a longer one a row of less than half is mostly padding
 OPTIONS = {"dtype": "auto", "device": None, "batch_size": 256, "kv_cache_gb": 2.0, "window": 4096}
 
 
@@ -101,6 +102,8 @@ class HfEngine:
         self._model, self._tokenizer, self._name = model, tokenizer, name
         self._stops, self._batch_size, self._window = stops, batch_size, window
         self._cache_tokens = int(kv_cache_gb * 2**30 / _cache_bytes_a_token(model))
+        # Attention over the prompts takes a mask of so many numbers of 4 bytes: no more memory than the cache.
+        self._mask_entries = int(kv_cache_gb * 2**28)
 
     def chat(self, messages: Sequence[Mapping[str, str]], thinking: bool | None) -> Prompt:
         return chat_prompt(self._tokenizer, messages, thinking, self._name)
@@ -126,15 +129,21 @@ class HfEngine:
         window.sort(key=lambda request: (-request.max_tokens, -_length(request), request.key))
         batch: list[Request] = []
         for request in window:
-            # The first row is the longest in completion; the prompt's length decides the padding.
-            width = max([_length(request), *(_length(row) for row in batch[:1])]) + (batch or [request])[0].max_tokens
-            full = len(batch) == self._batch_size or (len(batch) + 1) * width > self._cache_tokens
-            if batch and (full or request.max_tokens != batch[0].max_tokens):
+            if batch and not self._fits(batch, request):
                 yield batch
                 batch = []
             batch.append(request)
         if batch:
             yield batch
+
+    def _fits(self, batch: list[Request], request: Request) -> bool:
+        """Whether the batch has room for one more row. Its first row is the longest, and decides the padding."""
+        rows, longest = len(batch) + 1, _length(batch[0])
+        if rows > self._batch_size or request.max_tokens != batch[0].max_tokens:
+            return False
+        if longest > MOSTLY_PADDING and 2 * _length(request) < longest:
+            return False
+        return rows * (longest + request.max_tokens) <= self._cache_tokens and rows * longest**2 <= self._mask_entries
 
     @torch.inference_mode()
     def _run(self, requests: list[Request], stopping: Callable[[], bool]) -> Iterator[Completion]:

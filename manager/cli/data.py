@@ -58,7 +58,7 @@ def fetch(
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(envvar="MANAGER_DATA_DIR", metavar="DIR", help="A data folder; $MANAGER_DATA_DIR if left out.")
+        Path, typer.Argument(envvar="MANAGER_DATA_DIR", metavar="DIR", help="$MANAGER_DATA_DIR if left out.")
     ],
 ) -> None:
     """Compare every file of the data folder with its checksum."""

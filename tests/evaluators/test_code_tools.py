@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from evaluators import code_tools
 from evaluators.benchmarks import bigcodebench, get
 from evaluators.code_tools import CodeTools, examine
+from evaluators.scoring.code_polyglot import TOOLS_VARIABLE
 from tests.data import DATA, needs_data
 
 
@@ -45,6 +47,22 @@ def test_a_python_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.
     found = _of("bigcodebench")
     assert not found.ok
     assert "does not answer" in found.found
+
+
+@needs_data
+def test_packages_that_exercises_name_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(code_tools, "BOOST", tmp_path / "none")
+    monkeypatch.delenv(TOOLS_VARIABLE, raising=False)
+    items = list(get("aider_polyglot").items("test", DATA))
+    assert {item.id: package for item in items if (package := code_tools.lacking_package(item))} == {
+        "cpp/gigasecond": "Boost", "cpp/meetup": "Boost", "java/hangman": "rxjava", "java/rest-api": "json",
+        "rust/gigasecond": "time", "rust/grep": "anyhow", "rust/simple-cipher": "rand",
+    }  # fmt: skip
+    for folder in ("cargo", "java"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "java" / "some.jar").touch()
+    monkeypatch.setenv(TOOLS_VARIABLE, str(tmp_path))
+    assert {item.id for item in items if code_tools.lacking_package(item)} == {"cpp/gigasecond", "cpp/meetup"}
 
 
 @needs_data

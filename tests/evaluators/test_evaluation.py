@@ -305,3 +305,19 @@ def test_data_that_is_missing_empty_of_other_fields_or_cut_off(
     error = failure(tmp_path / "store", settings)
     assert error.cause == "data"
     assert expected in str(error)
+
+
+def test_long_prompts_are_not_padded_up_to_nor_put_together_beyond_the_memory(tiny_model: Path) -> None:
+    from array import array
+
+    from evaluators.engine import EngineSettings, Prompt, Request
+    from evaluators.engines import hf
+
+    engine = hf.load(EngineSettings(str(tiny_model), options={"kv_cache_gb": 0.25}))
+    lengths = [8000, 7000, 6000, 900, 500, 400, 60, 30, 20]
+    window = [
+        Request(("b", str(place), 0), Prompt("", array("q", [1] * length)), place, 16, 0.0)
+        for place, length in enumerate(lengths)
+    ]
+    batches = [[len(request.prompt.tokens or ()) for request in batch] for batch in engine._batches(window)]
+    assert batches == [[8000], [7000], [6000], [900, 500], [400], [60, 30, 20]]
