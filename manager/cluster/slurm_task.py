@@ -36,15 +36,16 @@ class ArrayWork:
         for stream in (sys.stdout, sys.stderr):
             print(start_mark(here().execution), file=stream, flush=True)
         directory = Store(Path(self.store)).run(self.job_id(os.environ.get("SLURM_ARRAY_TASK_ID", "0")))
-        if os.environ.get("SLURM_PROCID", "0") == "0" and self.intent().get("canary"):
+        canary = bool(self.intent().get("canary"))  # read now: the submission may be lost while the job runs
+        if os.environ.get("SLURM_PROCID", "0") == "0" and canary:
             threading.Thread(target=self._tell_first_step, args=(directory,), daemon=True).start()
         trains = directory.job().kind.value in DISTRIBUTED and os.environ.get("SLURM_PROCID", "0") == "0"
         if trains:
             threading.Thread(target=self._keep_releasing, args=(directory,), daemon=True).start()
         try:
             result = Work(str(directory.path), self.token)()
-            if self.intent().get("canary"):
-                self.reached.touch()
+            if canary:
+                self._reach()
             return result
         except JobEnded:
             if os.environ.get("SLURM_PROCID", "0") != "0":
@@ -104,9 +105,14 @@ class ArrayWork:
             if last is not None and last.record.get("token") == self.token:
                 step = (last.progress() or {}).get("step")
                 if step is not None and step >= 1:
-                    self.reached.touch()
-                    return
+                    self._reach()
             time.sleep(FIRST_STEP_POLL_S)
+
+    def _reach(self) -> None:
+        try:
+            self.reached.touch()
+        except OSError as error:  # the others of the array stay held; this job is not to fail for that
+            print(f"the array was not told of the first step: {error}", file=sys.stderr, flush=True)
 
 
 def _wait_for_end(directory: RunDirectory) -> None:

@@ -54,7 +54,7 @@ class Cluster:
     def devcluster(self, *arguments: str, check: bool = True, **environment: str) -> str:
         done = subprocess.run(
             [str(DEVCLUSTER), *arguments, str(self.folder)],
-            capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **environment},
+            capture_output=True, text=True, timeout=900, check=False, env={**os.environ, **environment},
         )  # fmt: skip
         assert done.returncode == 0 or not check, f"devcluster {arguments}: {done.stderr[-3000:]}"
         return done.stdout
@@ -90,7 +90,7 @@ class Cluster:
         self.command("scontrol", "reconfigure")
 
     def command(self, *argv: str, check: bool = True) -> str:
-        done = subprocess.run(list(argv), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(list(argv), capture_output=True, text=True, timeout=400, check=False)
         assert done.returncode == 0 or not check, f"{argv}: {done.stderr}"
         return done.stdout
 
