@@ -52,6 +52,7 @@ def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str
     assert "trained on after 5 steps" in replay
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_plays_the_same_tasks_and_learns_the_same(root: Path, policy: dict[str, str]) -> None:
     config = playing.rl_config(policy, export_steps=6)
     undisturbed = running.start(running.add(root / "a", "rl", config))
