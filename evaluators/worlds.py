@@ -16,6 +16,7 @@ from evaluators.agent import EnvironmentFailed
 from evaluators.environment import Environment, Observation
 from evaluators.environment_pool import EnvironmentPool, Shown
 from evaluators.environments import facts, make
+from manager.errors import UserError
 
 HANG_SECONDS = 600.0
 
@@ -58,6 +59,8 @@ class Here:
         environment: Environment = self._environment
         try:
             seen = call(environment)
+        except UserError:
+            raise  # options that make no task: not this episode's failure, and told as it is
         except Exception as error:  # noqa: BLE001  (an episode's failure, kept with its cause)
             self._environment = make(self._name, **self._options)  # its world may be half changed
             return Shown("", True, False, None, False, environment.steps, environment.invalid, cause(error))

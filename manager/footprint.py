@@ -200,7 +200,8 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
 def _prompt_tokens(data: Mapping[str, Any]) -> int:
     """The longest prompt that is counted: of environments, what the study gives them."""
     if "environments" in data:
-        return max(environments.facts(one["data"]["environment"]).prompt_tokens for one in data["environments"])
+        kinds = [str(one["data"]["environment"]) for one in data["environments"]]
+        return int(max(environments.facts(kind).prompt_tokens for kind in kinds))
     return int(data.get("max_prompt_tokens", PROMPT_TOKENS))
 
 

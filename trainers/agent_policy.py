@@ -22,7 +22,7 @@ from trl.trainer.utils import use_adapter
 
 from evaluators.engine import sample_seed
 from evaluators.player import Work
-from trainers import distributed, returns
+from trainers import distributed, returns, tasks
 from trainers.episode_records import EpisodeRecords
 from trainers.off_policy import correction, told
 from trainers.policy import Grpo
@@ -84,7 +84,7 @@ class AgentGrpo(Grpo):
     def _prepare_inputs(self, generation_batch: Pass) -> Pass:
         """Nothing is generated here: a pass is ready, and waits in the host's memory."""
         device = self.args.device
-        return {name: one.to(device) if isinstance(one, torch.Tensor) else one for name, one in generation_batch.items()}
+        return {key: one.to(device) if isinstance(one, torch.Tensor) else one for key, one in generation_batch.items()}
 
     def compute_loss(self, model: Any, inputs: Pass, *args: Any, **kwargs: Any) -> torch.Tensor:
         whole: Whole = inputs["whole"]
@@ -115,29 +115,32 @@ class AgentGrpo(Grpo):
 
     def _new_batch(self, inputs: Sequence[Mapping[str, Any]]) -> list[MiniBatch]:
         """Play, judge, and make the passes of every optimiser step of this batch."""
-        rollouts = self._play(inputs)
+        steps, world = self.args.steps_per_generation, self.args.world_size
+        mine = tasks.share(self.args.generation_batch_size, steps, world, self.args.process_index)
+        rollouts = self._play(inputs[0]["place"], mine)
         worth = [self.episodic.worth.of(one.episode) for one in rollouts]
-        everyone = [one for part in distributed.gather(worth) for one in part]
+        everyone = tasks.in_order(distributed.gather(worth), steps)
         judged = returns.advantages(everyone, self.num_generations, self.scale_rewards)
-        start = self.args.process_index * len(rollouts)
-        own = judged.values[start : start + len(rollouts)]
-        values, tokens = self.episodic.records.tell(rollouts, worth, judged, self.state.global_step)
+        own = [judged.values[number] for number in mine]
+        values, tokens = self.episodic.records.tell(rollouts, worth, judged, self.state.global_step, steps)
         self.state.num_input_tokens_seen += tokens
         for name, value in values.items():
             self._metrics["train"][name].append(value)
         self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
         rows = [self._rows(rollout, advantage) for rollout, advantage in zip(rollouts, own, strict=True)]
-        share = len(rows) // self.args.steps_per_generation
+        share = len(rows) // steps
         return [
-            self._mini_batch([row for episode in rows[place * share : (place + 1) * share] for row in episode])
-            for place in range(self.args.steps_per_generation)
+            self._mini_batch([row for episode in rows[step * share : (step + 1) * share] for row in episode])
+            for step in range(steps)
         ]
 
-    def _play(self, inputs: Sequence[Mapping[str, Any]]) -> list[Rollout]:
-        first = self.args.process_index * len(inputs)
+    def _play(self, place: int, numbers: Sequence[int]) -> list[Rollout]:
+        """The episodes of these numbers of the generated batch that `place` is in."""
+        prompts = self.args.generation_batch_size // self.num_generations
+        first = place // prompts * prompts
         works = []
-        for place, row in enumerate(inputs):
-            sample = (first + place) % self.num_generations
+        for group, sample in (divmod(number, self.num_generations) for number in numbers):
+            row = self.train_dataset[first + group]
             seed = sample_seed(self.args.seed, row["environment"], f"train/{row['place']}/{row['task']}", sample)
             works.append(Work(row["environment"], row["task"], sample, seed, "train"))
         rollouts = self.episodic.rollouts
@@ -204,7 +207,8 @@ class AgentGrpo(Grpo):
     def _logps(self, model: Any, one: Pass) -> torch.Tensor:
         ids = torch.cat([one["prompt_ids"], one["completion_ids"]], dim=1)
         mask = torch.cat([one["prompt_mask"], one["completion_mask"]], dim=1)
-        logps: torch.Tensor = self._get_per_token_logps_and_entropies(model, ids, mask, one["completion_ids"].size(1))[0]
+        kept = one["completion_ids"].size(1)
+        logps: torch.Tensor = self._get_per_token_logps_and_entropies(model, ids, mask, kept)[0]
         return logps
 
 

@@ -53,11 +53,12 @@ def main(run: Run) -> dict[str, Any]:
     args = GRPOConfig(deepspeed=universal.adapt(run, zero, states_folder(run)), **arguments)
     parts = _parts(run, args, split, pools)
     trainer = parts.trainer
-    trainer.episodic = Episodic(parts.rollouts, worth, parts.records, run.job.resources.micro_batch or batch.STEPS_IN_A_PASS)
+    micro_batch = run.job.resources.micro_batch or batch.STEPS_IN_A_PASS
+    trainer.episodic = Episodic(parts.rollouts, worth, parts.records, micro_batch)
     steps = distributed.from_first(held_out_steps(config, run) if run.rank == 0 else None)
     parts.callback.drift = Drift(run, steps)
     run.log_params({"train/tasks": len(trainer.train_dataset), "train/world": run.world_size,
-                    "train/micro_batch": trainer.episodic.micro_batch})  # fmt: skip
+                    "train/micro_batch": micro_batch})  # fmt: skip
     run.log_tags(METHOD)
     try:
         return train(trainer, run, parts.callback, config.get("export_steps"))
@@ -84,7 +85,9 @@ def _arguments(run: Run, split: Split, *, gpu: bool) -> dict[str, Any]:
     for key, without in UNSUPPORTED.items():
         if found.get(key, without) != without:
             raise SettingsError(f"grpo.{key} is not supported with environments; leave it out")
-    template = {**(found.get("chat_template_kwargs") or {}), "enable_thinking": AgentSettings.parse(config.get("agent")).thinking}
+    thinking = AgentSettings.parse(config.get("agent")).thinking
+    # What `chat_prompt` gives to the template at every step, for TRL's own uses of it.
+    template = {**(found.get("chat_template_kwargs") or {}), "enable_thinking": thinking}
     return {**found, "shuffle_dataset": False, "chat_template_kwargs": template}
 
 

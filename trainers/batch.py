@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
 STEPS_IN_A_PASS = 16  # steps of episodes in one forward pass where resources.micro_batch does not say
 
 
@@ -101,10 +100,10 @@ def in_words(batch: Mapping[str, Any], split: Split) -> str:
 
 def episodes_in_words(batch: Mapping[str, Any], split: Split, micro_batch: int | None) -> str:
     """The same for a training on environments, where the steps of episodes are the samples."""
-    prompts, samples = batch["prompts"], batch["samples"]
+    prompts, samples, own = batch["prompts"], batch["samples"], split.per_step // split.world_size
     return (
-        f"{prompts} tasks x {samples} samples = {prompts * samples} episodes per generation, {split.boundary} optimiser "
-        f"step(s) each; {split.per_step // split.world_size} episodes x {split.world_size} processes = {split.per_step} "
-        f"episodes per optimiser step, every step of them a row; {micro_batch or STEPS_IN_A_PASS} rows at most in a "
-        "forward pass"
+        f"{prompts} tasks x {samples} samples = {prompts * samples} episodes per generation, "
+        f"{split.boundary} optimiser step(s) each; {own} episodes x {split.world_size} processes = {split.per_step} "
+        "episodes per optimiser step, every step of them a row; "
+        f"{micro_batch or STEPS_IN_A_PASS} rows at most in a forward pass"
     )

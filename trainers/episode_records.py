@@ -15,7 +15,7 @@ from evaluators.benchmark import Outcome
 from evaluators.episodes import EpisodeFiles, score_of
 from evaluators.summary import mean
 from manager.run import Run
-from trainers import distributed
+from trainers import distributed, tasks
 from trainers.completions import CompletionTable
 from trainers.returns import NAME, Advantages, deviation
 from trainers.rollouts import Rollout
@@ -95,11 +95,11 @@ class EpisodeRecords:
         self._failures_told = 0
 
     def tell(
-        self, rollouts: Sequence[Rollout], worth: Sequence[float | None], judged: Advantages, step: int
+        self, rollouts: Sequence[Rollout], worth: Sequence[float | None], judged: Advantages, step: int, steps: int
     ) -> tuple[dict[str, float], int]:
-        """(values of all processes, tokens of all processes) of the batch that follows after `step` steps."""
+        """(values of all processes, tokens of all processes) of the batch of `steps` that follows after `step`."""
         own = [Line.of(rollout, value) for rollout, value in zip(rollouts, worth, strict=True)]
-        lines = [line for part in distributed.gather(own) for line in part]
+        lines = tasks.in_order(distributed.gather(own), steps)
         if self._run.rank == 0:
             self._keep([rollout.episode for rollout in rollouts], step)
             self._table.add(step + 1, _columns(lines, judged))

@@ -1,7 +1,7 @@
 """Prompts to measure on how far an agent has moved from its base: steps of test tasks, which no training sees.
 
-They are states on the way of the environment's own plan, or the first state where there is none: the same for every
-policy.
+They are states on the way of the environment's own plan, the same for every policy; an environment without plans has
+none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def held_out_steps(config: Mapping[str, Any], run: Run) -> list[tuple[str, list[
         finally:
             worlds.close()
         if not steps:
-            run.event("drift_without", f"the KL to the base is not measured on {entry['name']}: no test task could be begun")
+            why = "there is no plan to go along"
+            run.event("drift_without", f"the KL to the base is not measured on {entry['name']}: {why}")
         found += [(entry["name"], step) for step in steps]
     return found
 

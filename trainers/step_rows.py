@@ -70,7 +70,8 @@ class Whole:
 def tensors(rows: Sequence[Row | None], fill: int, *, sampled: bool) -> dict[str, Any]:
     """The rows of one pass as TRL's loss takes them; with `sampled`, what the engine said of their probabilities."""
     prompts = [torch.tensor(row.prompt if row else (fill,)) for row in rows]
-    answers = [torch.tensor(row.answer if row else (fill,)) for row in rows]
+    # A fill has two tokens: in a pass of one column TRL takes a value for that of a whole row, whatever its mask is.
+    answers = [torch.tensor(row.answer if row else (fill, fill)) for row in rows]
     learned = [
         torch.full((len(answer),), int(row is not None and row.tokens > 0))
         for row, answer in zip(rows, answers, strict=True)

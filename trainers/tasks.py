@@ -10,7 +10,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
+T = TypeVar("T")
 ENDLESS = 2**31  # tasks are drawn from so many where an environment makes them without end
 
 
@@ -57,3 +59,19 @@ def _epoch(pool: Pool, seed: int, epoch: int) -> tuple[int, ...]:
     order = list(range(pool.count))
     random.Random(f"{seed}/{pool.name}/epoch/{epoch}").shuffle(order)
     return tuple(order)
+
+
+def share(total: int, steps: int, world_size: int, rank: int) -> list[int]:
+    """The episodes of a generated batch that one process plays, by number, in the order of the optimiser steps.
+
+    The episodes of one step are the same on any number of processes.
+    """
+    of_step = total // steps
+    own = of_step // world_size
+    return [step * of_step + rank * own + place for step in range(steps) for place in range(own)]
+
+
+def in_order(parts: Sequence[Sequence[T]], steps: int) -> list[T]:
+    """What every process has of its share, as the whole batch in the order of the episodes' numbers."""
+    own = len(parts[0]) // steps
+    return [one for step in range(steps) for part in parts for one in part[step * own : (step + 1) * own]]

@@ -43,7 +43,7 @@ def _names(directory: RunDirectory) -> list[str]:
     if not names:
         raise UserError(
             f"job {directory.path.name} has no episodes; "
-            "jobs of kind evaluate (with environments), collect and probe have them"
+            "jobs of kind evaluate and rl (with environments), collect and probe have them"
         )
     return names
 
@@ -59,10 +59,15 @@ def _read(directory: RunDirectory, name: str) -> Iterator[Episode]:
 
 def _find(directory: RunDirectory, name: str, task: str, sample: str | None) -> Episode:
     tasks: list[int] = []
+    found = None
     for one in _read(directory, name):
         if str(one.task) == task and sample in (None, str(one.sample)):
-            return one
+            if one.training_step is None:
+                return one
+            found = one  # of a task that was trained on again, the newest
         tasks.append(one.task)
+    if found is not None:
+        return found
     some = ", ".join(map(str, sorted(set(tasks))[:10]))
     what = f"task {task}" if sample is None else f"task {task} sample {sample}"
     raise UserError(
@@ -73,7 +78,7 @@ def _find(directory: RunDirectory, name: str, task: str, sample: str | None) -> 
 def _list(directory: RunDirectory, only: str | None, *, failed: bool, json: bool) -> None:
     rows = [
         {"id": f"{directory.path.name}:{name}:{one.task}:{one.sample}", "success": one.success, "steps": one.steps,
-         "invalid": one.invalid, "ended": ended(one)}
+         "invalid": one.invalid, "ended": ended(one), "training_step": one.training_step}
         for name in ([only] if only else _names(directory))
         for one in _read(directory, name)
         if not (failed and one.success)
@@ -82,7 +87,8 @@ def _list(directory: RunDirectory, only: str | None, *, failed: bool, json: bool
         print_json(rows)
         return
     for row in rows:
-        print(f"{row['id']}  {row['ended']}, {row['steps']} steps, {row['invalid']} invalid")
+        after = "" if row["training_step"] is None else f", step {row['training_step']} of the training"
+        print(f"{row['id']}  {row['ended']}, {row['steps']} steps, {row['invalid']} invalid{after}")
 
 
 def ended(one: Episode) -> str:
@@ -96,6 +102,7 @@ def ended(one: Episode) -> str:
 def replay(one: Episode) -> Iterator[str]:
     """The episode as a person reads it."""
     more = ", augmented" if one.augmented else ""
+    more += "" if one.training_step is None else f", trained on after {one.training_step} steps"
     yield f"{one.environment} task {one.task} sample {one.sample}{more}"
     for number, turn in enumerate(one.turns, 1):
         yield f"\n--- step {number}"

@@ -82,9 +82,10 @@ def environments(part: Part, split: str, cap: int | None = None) -> list[dict[st
     if value is None or not listed:
         part.wrong(("environments",), f"missing; name environments: {', '.join(part.catalog.environments)}")
         return []
-    here = ("environments",)
-    paths = [(*here, number) if isinstance(value, list) else here for number in range(len(listed))]
-    found = (_environment(part, one, path, split, cap) for one, path in zip(listed, paths, strict=True))
+    found = [
+        _environment(part, one, ("environments", number) if isinstance(value, list) else ("environments",), split, cap)
+        for number, one in enumerate(listed)
+    ]
     rows = [row for row in found if row]
     names = [row["name"] for row in rows]
     for name in sorted({name for name in names if names.count(name) > 1}):

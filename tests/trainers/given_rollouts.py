@@ -18,11 +18,14 @@ from trainers.rollouts import Ask, Rollout, Rollouts, Step
 def given(work: Work) -> Rollout:
     rng = random.Random(f"{work.task}/{work.sample}")
     failure = "its process ended" if rng.random() < 0.1 else None
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(rng.choices(range(20, 120), k=count))
+
     steps = tuple(
-        Step(tuple(rng.choices(range(20, 120), k=rng.randint(3, 30))), tuple(rng.choices(range(20, 120), k=length)), None,
-             cut=length > 7)
+        Step(ids(rng.randint(3, 30)), ids(length), None, cut=length > 7)
         for length in rng.choices(range(1, 10), k=rng.choice([1, 1, 2, 7]))
-    )  # fmt: skip
+    )
     return Rollout(
         Episode(work.environment, work.task, work.sample, 0, rng.random() < 0.5, None if failure else 0.0, len(steps),
                 rng.randint(0, 3), False, (), "", failure),

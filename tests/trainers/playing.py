@@ -69,8 +69,8 @@ def rl_config(model: dict[str, Any], *rows: dict[str, Any], **changes: Any) -> d
         "reward": {"name": "episode", "success": 10, "failure": 0, "invalid": -0.1},
         "seed": 0,
         "trainer": "grpo",
-        "batch": {"prompts": 4, "samples": 4, "mini_batch": 4},
-        "grpo": {"max_steps": 6, "learning_rate": 1e-3, "max_completion_length": 24, "save_steps": 2},
+        "batch": {"prompts": 2, "samples": 4, "mini_batch": 2},
+        "grpo": {"max_steps": 6, "learning_rate": 1e-3, "max_completion_length": 24, "save_steps": 2, "beta": 0.01},
         "export_steps": 3,
         **changes,
     }

@@ -66,3 +66,11 @@ def test_an_episode_without_return_is_left_out_of_its_group() -> None:
     assert alone.values[:4] == (0.0, 0.0, 0.0, 0.0)
     assert alone.without_signal == 0.5
     assert returns.advantages([None] * 4, 4, "batch").values == (0.0,) * 4
+
+
+def test_the_episodes_of_an_optimiser_step_are_the_same_on_any_number_of_processes() -> None:
+    for world in (1, 2, 4):
+        shares = [tasks.share(32, 2, world, rank) for rank in range(world)]
+        first = [number for one in shares for number in one[: len(one) // 2]]
+        assert sorted(first) == list(range(16))
+        assert tasks.in_order(shares, 2) == list(range(32))

@@ -120,10 +120,9 @@ def test_in_one_pass_it_is_the_loss_of_trl_itself(model: Path, tmp_path: Path) -
 def curves(root: Path, model: Path, world_size: int, **changes: Any) -> dict[int, dict[str, float]]:
     """What a training on given episodes logs."""
     grpo = {"max_steps": 4, "learning_rate": 1e-3, "max_completion_length": 24, "save_steps": 4, "beta": 0.05}
-    config = playing.rl_config(
-        {"path": str(model), "digest": "x"}, grpo=grpo, batch={"prompts": 4, "samples": 4, "mini_batch": 2}, export_steps=4,
-        **changes,
-    )  # fmt: skip
+    batch = {"prompts": 4, "samples": 4, "mini_batch": 2}
+    named = {"path": str(model), "digest": "x"}
+    config = playing.rl_config(named, grpo=grpo, batch=batch, export_steps=4, **changes)
     directory = running.add(root, "rl", config, tasks_per_node=world_size, micro_batch=3)
     attempt = running.start(directory, world_size=world_size, module="tests.trainers.given_rollouts")
     assert attempt.wait()["outcome"] == "done"
