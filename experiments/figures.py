@@ -244,7 +244,7 @@ def contrasts(analysis: Analysis, narrow: bool) -> Drawing | None:
     for side in (ID, OOD, GAP):
         axes.plot([], [], marker=MARKERS[side], color=COLOURS[side], label=side, linewidth=1.8,
                   markerfacecolor="white" if side == OOD else COLOURS[side])  # fmt: skip
-    _side_axes(axes, unique, "difference of changes, percentage points", 0.0)
+    _side_axes(axes, unique, f"difference{'' if narrow else ' of changes'}, percentage points", 0.0)
     drawing.figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return drawing
 

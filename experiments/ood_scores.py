@@ -12,7 +12,7 @@ a value and there are two of them, and sources that are left with different numb
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ class Ranking:
 
     targets: Mapping[str, tuple[int, ...]]
     left_out: tuple[str, ...]
-    why: str = field(default="")
+    why: str = ""
 
 
 def ranking(sources: Sequence[Source]) -> Ranking:

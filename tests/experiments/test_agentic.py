@@ -77,8 +77,8 @@ def test_dense_ranks_turn_round_with_the_order(tenths):
         assert (y == x) == (round(b - a, 6) < 0.5)
 
 
-def test_published_table_gives_the_published_order_of_the_environments():
-    """By hand from the published cells: SciWorld and Sokoban, rich and long, before WebShop and ALFWorld."""
+def test_published_table_gives_these_rank_sums():
+    """Worked out by hand from the published cells; the printed sums themselves are not in the sources at hand."""
     assert published_scores("v2") == {"alfworld": 4, "webshop": 5, "sokoban": 6, "scienceworld": 8}
     # Nobody was evaluated in SciWorld from V1: it is left out for all. 15.2 and 15.0 tie in WebShop.
     assert published_scores("v1") == {"alfworld": 3, "webshop": 2, "sokoban": 3}
@@ -161,7 +161,7 @@ def test_matrix_holds_the_published_cells(analysis):
 def test_starting_checkpoints_are_no_arms_and_have_no_spread_over_seeds(analysis):
     assert {unit.base for unit in analysis.comparison.units} == {"llama+webshop", "llama+sft"}
     starts = analysis.tables["matrix"].query("train_domain.isna()")
-    assert len(starts) == 3 * len(ENVIRONMENTS) - 0 or len(starts) == 2 * len(ENVIRONMENTS)
+    assert len(starts) == 2 * len(ENVIRONMENTS)
     assert starts["n_seeds"].isna().all()
     widths = (starts["high_percent"] - starts["low_percent"]).dropna()
     binomial = 2 * 1.96 * 100 * np.sqrt(0.25 / 1000)

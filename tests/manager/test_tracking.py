@@ -316,7 +316,7 @@ def test_two_syncs_at_once_store_everything_once(study: Study) -> None:
         "-c",
         "import sys, pathlib, manager.store, manager.tracking as tracking;"
         "store = manager.store.Store.open(pathlib.Path(sys.argv[1]));"
-        "sys.exit(tracking.sync(store, 'study').error)",
+        "sys.exit(tracking.sync(store, 'study', lock_wait_s=250).error)",
         str(study.store.root),
     ]
     processes = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.getcwd()}) for _ in range(3)]
