@@ -358,7 +358,7 @@ def test_mixtures_weigh_domains_and_share_within_them(tmp_path: Path) -> None:
     config = one(tmp_path, "{kind: rl, model: fino1-8b, data: {mix: {code: 3, mini-math: 1}, size: 100}}")
     data = config["data"]
     assert (data["name"], data["domain"], data["size"]) == ("code+mini-math", ["code", "math"], 100)
-    assert [source["weight"] for source in data["sources"]] == [1.0, 1.0, 1.0, 1.0]
+    assert [source["weight"] for source in data["sources"]] == [0.375, 0.75, 1.875, 1.0]  # 3 shared as 1:2:5
     assert data["decontaminate"] == sorted(catalog().suites["all16"])
 
 
