@@ -24,15 +24,22 @@ own = subprocess.Popen([sys.executable, "-c", code], env=hidden, start_new_sessi
 time.sleep(3)  # the guard looks
 late = subprocess.Popen(["sleep", "301"], start_new_session=True)
 print("ready", flush=True)
+sys.stdin.readline()  # until its children have been looked at
 {end}
 """
 
 
 def start(end: str) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(end=end)], stdout=subprocess.PIPE)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(end=end)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert parent.stdout is not None
+    assert parent.stdin is not None
     assert parent.stdout.readline() == b"ready\n"
-    return parent, psutil.Process(parent.pid).children(recursive=True)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    parent.stdin.write(b"\n")
+    parent.stdin.flush()
+    return parent, children
 
 
 def wait_until(gone: list[psutil.Process]) -> None:
