@@ -24,16 +24,17 @@ own = subprocess.Popen([sys.executable, "-c", code], env=hidden, start_new_sessi
 time.sleep(3)  # the guard looks
 late = subprocess.Popen(["sleep", "301"], start_new_session=True)
 print("ready", flush=True)
-sys.stdin.readline()  # until the test has noted the children: those of an ended parent cannot be found
+sys.stdin.readline()  # until its children have been looked at
 {end}
 """
 
 
 def start(end: str) -> tuple[subprocess.Popen[bytes], list[psutil.Process]]:
-    command = [sys.executable, "-c", PARENT.format(end=end)]
-    parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert parent.stdin is not None
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT.format(end=end)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert parent.stdout is not None
+    assert parent.stdin is not None
     assert parent.stdout.readline() == b"ready\n"
     children = psutil.Process(parent.pid).children(recursive=True)
     parent.stdin.write(b"\n")
