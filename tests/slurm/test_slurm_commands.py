@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from manager.backends import views_and_usage
 from manager.cluster.slurm import CANARY_ABOVE
-from manager.job import Job, Kind, Resources
+from manager.job import Job, Kind, Resources, Sweep
 from manager.store import Store
 from manager.submission import submit_missing
 from tests.slurm.cluster import (
@@ -141,6 +142,11 @@ def test_large_sweeps_start_with_one_job(cluster: Cluster, store: Store, number:
     assert ("%1" in cluster.command("squeue", "--me", "--noheader", "--format=%i")) is first_alone
 
 
+def _accounted(store: Store, sweep: Sweep) -> int:
+    used = views_and_usage(store, sweep)[1]
+    return used.accounted_jobs if used is not None else 0
+
+
 def test_a_budget_stops_submitting_and_counts_what_accounting_tells(cluster: Cluster, store: Store) -> None:
     resources = Resources(gpus_per_node=1, time_min=60)
     jobs = [Job(Kind.RL, {"toy": {"number": 0}, "seed": n}, resources=resources) for n in range(4)]
@@ -151,6 +157,7 @@ def test_a_budget_stops_submitting_and_counts_what_accounting_tells(cluster: Clu
     assert (first.submitted, first.budget.left_out) == (2, 2), "each may take an hour"
     wait_for(lambda: sum(store.run(entry.job.id).is_done() for entry in sweep.jobs) == 2, "two are done")
     wait_for(lambda: cluster.queued() == 0, "their batch scripts have ended")
+    wait_for(lambda: _accounted(store, sweep) == 2, "accounting, which lags, knows both")
     # They took seconds, and others of the same shape will: now the budget pays for the rest.
     second = submit_missing(store, sweep, backend(store))
     assert second.budget is not None

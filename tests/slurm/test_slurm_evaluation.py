@@ -46,9 +46,9 @@ def test_killed_and_requeued_it_gives_the_outcomes_of_an_undisturbed_run(
     job = Job(Kind.EVALUATE, config(model, *benchmarks, engine={"name": "transformers", "batch_size": 2}))
     sweep = Sweep("real", None, (SweepJob("evaluate", {}, job),))
     calm = Store.open(tmp_path / "calm", create=True)
-    submit_missing(calm, sweep, backend(calm, "real", memory_gb=4.0, time_min=60))
+    submit_missing(calm, sweep, backend(calm, "real", memory_gb=4.0))
     assert_done(calm, sweep, 900.0)
-    (submission,) = submit_missing(store, sweep, backend(store, "real", memory_gb=4.0, time_min=60)).submissions
+    (submission,) = submit_missing(store, sweep, backend(store, "real", memory_gb=4.0)).submissions
     run = store.run(job.id)
     wait_for(lambda: records(run) >= 1 or run.is_done(), f"it has begun: {logs(store)}")
     os.kill(run.attempts()[0].record["pid"], signal.SIGKILL)  # the nodes are this machine

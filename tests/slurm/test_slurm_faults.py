@@ -230,12 +230,12 @@ def test_cancelling_cancels_where_preemption_sends_only_sigterm(cluster: Cluster
 
 
 def test_a_job_longer_than_its_time_limit_continues_where_it_was(cluster: Cluster, store: Store, gate: Gate) -> None:
-    # Slurm sends the signal up to a minute early: 40 s of this limit are sure.
-    job = toy(1, resources=Resources(time_min=2), steps=20, **gate.before(10))
+    # Slurm sends the signal up to a minute early: 100 s of this limit are sure.
+    job = toy(1, resources=Resources(time_min=3), steps=20, **gate.before(10))
     sweep = toy_sweep("limit", ("train", [job]))
     submit_missing(store, sweep, backend(store, signal_before_limit_s=20))
     run = store.run(job.id)
-    wait_for(lambda: run.attempts() and run.attempts()[0].end is not None, "the signal before the limit", 240.0)
+    wait_for(lambda: run.attempts() and run.attempts()[0].end is not None, "the signal before the limit")
     gate.open()
     wait_for(lambda: finished(run), "it is done without any manager")
     assert_undisturbed(store, sweep, 20)
@@ -383,7 +383,7 @@ def test_a_corrupt_newest_checkpoint_costs_steps_and_changes_nothing(
     sweep = one_job("corrupt", job)
     calm = Store.open(tmp_path / "calm", create=True)
     for each in (store, calm):
-        submit_missing(each, sweep, backend(each, "corrupt", memory_gb=4.0, time_min=60))
+        submit_missing(each, sweep, backend(each, "corrupt", memory_gb=4.0))
     run, undisturbed = store.run(job.id), calm.run(job.id)
     folder = run.path / "checkpoints"
     wait_for(lambda: len(complete_states(folder)) >= 2 or run.is_done(), f"two states are saved: {logs(store)}")

@@ -133,7 +133,7 @@ def test_manager_sweep_adopts_jobs_whose_submissions_were_lost_without_a_rebuild
 def test_held_jobs_are_still_known_as_held(cluster: Cluster, store: Store) -> None:
     jobs = [toy(n, fault="raise", fault_step=1, fault_attempts=99) for n in range(3)]
     sweep = toy_sweep("held", ("train", jobs))
-    site = Site(settle_s=2.0, timeout_s=30.0, time_min=5, memory_gb=0.5)
+    site = Site(settle_s=2.0, timeout_s=30.0, time_min=60, memory_gb=0.5)
     submit_missing(store, sweep, SlurmBackend(store, site, "held", canary=True))
     wait_for(lambda: "JobHeld" in cluster.command("squeue", "--me", "--noheader", "--format=%r"), "they are held")
     lose(store, "submissions")

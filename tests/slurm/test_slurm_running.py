@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slurm
 
 
 def canary(store: Store, sweep: Sweep):  # type: ignore[no-untyped-def]
-    here = SlurmBackend(store, Site(settle_s=2.0, timeout_s=30.0, time_min=5, memory_gb=0.5), sweep.name, canary=True)
+    here = SlurmBackend(store, Site(settle_s=2.0, timeout_s=30.0, time_min=60, memory_gb=0.5), sweep.name, canary=True)
     return submit_missing(store, sweep, here)
 
 
@@ -52,7 +52,7 @@ def ends(run: RunDirectory) -> list[tuple[str, str]]:
 
 def test_two_nodes_with_two_tasks_form_one_group(cluster: Cluster, store: Store) -> None:
     pytest.importorskip("torch")
-    resources = Resources(nodes=2, tasks_per_node=2, time_min=5, memory_gb=4)
+    resources = Resources(nodes=2, tasks_per_node=2, time_min=60, memory_gb=4)
     sweep, run, _ = one(store, resources=resources, group=True, steps=2)
     assert_done(store, sweep)
     (event,) = [each for each in run.journal() if each.get("name") == "sum"]
@@ -171,7 +171,7 @@ def test_a_node_that_fails_jobs_is_avoided(cluster: Cluster, store: Store) -> No
 @pytest.mark.slow
 def test_one_failed_rank_ends_the_group_and_all_start_again(cluster: Cluster, store: Store) -> None:
     pytest.importorskip("torch")
-    resources = Resources(nodes=2, tasks_per_node=2, time_min=5, memory_gb=4)
+    resources = Resources(nodes=2, tasks_per_node=2, time_min=60, memory_gb=4)
     sweep, run, _ = one(store, resources=resources, group=True, rank_fails=True, steps=2)
     assert_done(store, sweep)
     assert [outcome for outcome, _ in ends(run)] == ["failed", "done"]

@@ -28,7 +28,7 @@ def served(resources: Resources, **toy: bool) -> Sweep:
 
 
 def test_the_last_node_serves_and_the_others_train(cluster: Cluster, store: Store) -> None:
-    sweep = served(Resources(nodes=3, tasks_per_node=2, server_gpus=2, time_min=5, memory_gb=1))
+    sweep = served(Resources(nodes=3, tasks_per_node=2, server_gpus=2, time_min=60, memory_gb=1))
     submit_missing(store, sweep, backend(store))
     assert_done(store, sweep)
     run = store.run(sweep.jobs[0].job.id)
@@ -46,7 +46,7 @@ def test_the_last_node_serves_and_the_others_train(cluster: Cluster, store: Stor
 
 
 def test_a_server_that_dies_fails_the_attempt_and_the_next_one_has_another(cluster: Cluster, store: Store) -> None:
-    sweep = served(Resources(nodes=1, tasks_per_node=3, server_gpus=1, time_min=5, memory_gb=1), dies=True)
+    sweep = served(Resources(nodes=1, tasks_per_node=3, server_gpus=1, time_min=60, memory_gb=1), dies=True)
     submit_missing(store, sweep, backend(store))
     assert_done(store, sweep)
     first, second = store.run(sweep.jobs[0].job.id).attempts()

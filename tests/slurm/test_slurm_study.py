@@ -42,7 +42,7 @@ def manager(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_whole_study_runs_through_one_command(cluster: Cluster, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    (tmp_path / "clusters.yaml").write_text("clusters: {here: {partition: main, memory_gb: 6, time_min: 30}}\n")
+    (tmp_path / "clusters.yaml").write_text("clusters: {here: {partition: main, memory_gb: 6, time_min: 120}}\n")
     sweep = ("sweeps/quickstart.yaml", *SMALL)
     scripts = manager(tmp_path, "plan", *sweep, "--scripts")
     assert scripts.stdout.count("#!/bin/bash") == 6, scripts.stderr

@@ -261,13 +261,13 @@ def test_arrays_are_disabled_on_some_clusters(
 
 @pytest.mark.slow
 def test_resources_reach_slurm(cluster: Cluster, store: Store) -> None:
-    resources = Resources(nodes=2, gpus_per_node=2, time_min=3)
+    resources = Resources(nodes=2, gpus_per_node=2, time_min=90)
     sweep = toy_sweep("gpus", ("train", [toy(1, resources=resources, step_s=1.0)]))
     (submission,) = submit_missing(store, sweep, backend(store)).submissions
     show = cluster.command("scontrol", "show", "job", "--oneliner", submission.scheduler_id)
     assert "NumNodes=2" in show
     assert "NumTasks=4" in show
-    assert "TimeLimit=00:03:00" in show
+    assert "TimeLimit=01:30:00" in show
     assert_done(store, sweep)
     assert store.run(sweep.jobs[0].job.id).attempts()[0].record["world_size"] == 4
     wait_for(lambda: views_and_usage(store, sweep)[1].accounted_jobs, "accounting knows it")  # type: ignore[union-attr]
