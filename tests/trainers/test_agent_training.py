@@ -52,6 +52,7 @@ def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str
     assert "trained on after 5 steps" in replay
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_plays_the_same_tasks_and_learns_the_same(root: Path, policy: dict[str, str]) -> None:
     config = playing.rl_config(policy, export_steps=6)
     undisturbed = running.start(running.add(root / "a", "rl", config))
@@ -121,3 +122,23 @@ def test_two_processes_play_and_resume(root: Path, policy: dict[str, str], zero:
     assert resumed.wait()["outcome"] == "done"
     assert_same_from(resumed, undisturbed)
     assert weights(resumed, 6) == weights(undisturbed, 6)
+
+
+@pytest.mark.slow
+def test_success_goes_up(root: Path, tmp_path: Path) -> None:
+    """From a model that was shown too little, in thirty steps."""
+    plans = playing.collected(tmp_path / "plans", episodes=300, **playing.SMALL)
+    shown = {"max_steps": 130, "learning_rate": 3e-3, "lr_scheduler_type": "cosine", "max_length": 192}
+    scratch = {"name": "tiny", "scratch": {**playing.MODEL, "hidden_size": 64, "layers": 2, "heads": 4}}
+    base = playing.warmup(tmp_path / "plans", plans, model=scratch, batch={"examples": 24}, sft=shown)
+    config = playing.rl_config(
+        {"path": str(base.model_dir("last")), "digest": "x"},
+        batch={"prompts": 4, "samples": 8, "mini_batch": 4},
+        grpo={"max_steps": 30, "learning_rate": 5e-4, "max_completion_length": 28, "save_steps": 30},
+        export_steps=30,
+    )
+    attempt = running.start(running.add(root, "rl", config, micro_batch=128))
+    assert attempt.wait()["outcome"] == "done"
+    success = attempt.curve("episode/success")
+    first, last = (sum(success[step] for step in steps) / 5 for steps in (range(1, 6), range(26, 31)))
+    assert last > first + 0.1, success

@@ -98,3 +98,17 @@ def test_search_ranks_what_has_more_of_the_words_first() -> None:
 def test_wrong_options_are_told() -> None:
     with pytest.raises(UserError, match="products must be at least 10"):
         make("shop", products=3)
+
+
+def test_a_page_shows_as_many_products_as_asked() -> None:
+    shop = make("shop", products=10, page=2)
+    for task in range(20):
+        shop.reset(task, "train")
+        plan = shop.oracle()
+        assert plan is not None
+        for action in plan:
+            observation = shop.step(action)
+            assert observation.text.count("\n[P") <= 2
+        assert shop.success
+    with pytest.raises(UserError, match="page must be at least 1"):
+        make("shop", page=0)
