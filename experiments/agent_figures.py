@@ -31,6 +31,7 @@ from experiments.effects import records
 from experiments.matrix import START
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+FAINT = 10.0  # points: changes much smaller than this stay pale, also where there is none larger
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 
 
@@ -59,7 +60,7 @@ def matrix(analysis: Analysis, narrow: bool) -> Drawing | None:
     drawing = new(width, (1.7 if many else 1.0) + 0.74 * len(labels))
     axes = drawing.figure.subplots()
     changes = [abs(r["delta_points"]) for r in rows if r["delta_points"] is not None]
-    limit = max([1.0, *changes])
+    limit = max([FAINT, *changes])
     for row in rows:
         place = targets.index(str(row["evaluated"])), labels.index(source_label(row, names))
         _matrix_cell(drawing, axes, row, place, limit, label=source_label(row, names), small=narrow)

@@ -42,8 +42,9 @@ def metrics(tables: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     """The scores and the changes out of domain by name, for the tracking store. What is undefined is left out."""
     found: dict[str, float] = {}
     for table, names in (("ood_scores", ("ood_score",)), ("ood_change", ("change_percent", "recovered_percent"))):
+        varying = [one for one in ("base", *CHOICES) if one in tables[table] and tables[table][one].nunique() > 1]
         for row in records(tables[table]):
-            choices = [str(row[name]) for name in ("base", *CHOICES) if row.get(name)]
+            choices = [str(row[name]) for name in varying if row[name]]
             against = [str(row["level"])] if row.get("level") else []
             place = " ".join([*choices, *against, str(row["train_domain"])])
             found |= {f"{name}/{place}": float(row[name]) for name in names if row[name] is not None}

@@ -66,8 +66,8 @@ def transfer(analysis: Analysis, narrow: bool) -> Drawing | None:
         ).replace("\n", " ")
         mark(drawing, left, row, y + (-0.13 if side == ID else 0.13), side, text)
     _odds_panel(drawing, right, analysis, labels, names)
-    _side_axes(left, labels, "change of pass@1, percentage points", 0.0)
-    _side_axes(right, labels, "common odds ratio (log scale)", 1.0)
+    _side_axes(left, labels, "change, points" if narrow else "change of pass@1, percentage points", 0.0)
+    _side_axes(right, labels, "odds ratio (log)" if narrow else "common odds ratio (log scale)", 1.0)
     for side in (ID, OOD):
         left.plot([], [], marker=MARKERS[side], color=COLOURS[side], label=side, linewidth=1.8,
                   markerfacecolor=COLOURS[side] if side == ID else "white")  # fmt: skip
