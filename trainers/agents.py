@@ -116,7 +116,7 @@ def _parts(run: Run, args: Any, split: Split, pools: list[tasks.Pool]) -> _Parts
     boundary = split.boundary * args.num_iterations
     batches = -(-args.max_steps // boundary)
     drawn = tasks.draw(pools, config["data"]["seed"], range(batches * config["batch"]["prompts"]))
-    callback = RunCallback(run, states_folder(run), boundary)
+    callback = RunCallback(run, states_folder(run), boundary, ("tasks", config["batch"]["prompts"]))
     trainer = AgentGrpo(
         model=path,
         reward_funcs=[_never_asked],

@@ -104,7 +104,7 @@ class EpisodeRecords:
             self._keep([rollout.episode for rollout in rollouts], step)
             self._table.add(step + 1, _columns(lines, judged))
             self._tell_failures(lines, step)
-        values = values_of(lines) | {"frac_reward_zero_std": judged.without_signal}
+        values = values_of(lines) | {"groups_without_signal": judged.without_signal}
         return values, sum(line.prompt_tokens + sum(line.answers) for line in lines)
 
     def close(self) -> None:

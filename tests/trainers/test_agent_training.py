@@ -40,7 +40,7 @@ def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str
         assert values["samples"] == pytest.approx(8 * values["episode/steps"]), "every step of 8 episodes is a sample"
         assert values["reward"] == pytest.approx(10 * success - 0.1 * values["episode/invalid"])
         assert {"time/generation_s", "time/environment_s", "time/training_s"} <= set(values)
-        assert {"entropy", "frac_reward_zero_std", "completions/clipped_ratio", "num_tokens"} <= set(values)
+        assert {"entropy", "groups_without_signal", "completions/clipped_ratio", "num_tokens"} <= set(values)
     assert any(values.get("grad_norm", 0.0) > 0.0 for values in steps.values()), "some group had two returns"
     assert "kl_to_base/sokoban" in steps[6]
     tags = [record for record in attempt.records() if record["type"] == "tags"]

@@ -136,6 +136,6 @@ def test_two_processes_have_the_gradients_of_one(tmp_path: Path, model: Path, ze
     both = curves(tmp_path / "both", model, 2, deepspeed=zero)
     assert sorted(both) == sorted(alone) == [1, 2, 3, 4]
     for step, values in alone.items():
-        for name in ("loss", "grad_norm", "entropy", "kl", "samples", "reward", "frac_reward_zero_std", "num_tokens"):
+        for name in ("loss", "grad_norm", "entropy", "kl", "samples", "reward", "groups_without_signal", "num_tokens"):
             if name in values:
                 assert both[step][name] == pytest.approx(values[name], rel=2e-3, abs=2e-5), (step, name)
