@@ -15,6 +15,7 @@ from evaluators.environments._shop_catalogue import Catalogue, Product, catalogu
 from manager.errors import UserError
 
 PAGE = 10  # products on a page of results
+OPTIONS = 2  # a product has so many: its colour and one more
 _FORM = re.compile(r"(search|click)\[(.*)\]", re.IGNORECASE | re.DOTALL)
 _BACK, _NEXT, _PREVIOUS, _DETAILS, _PRODUCT, _BUY = (
     "back to search",
@@ -39,7 +40,8 @@ class Goal:
     def text(self) -> str:
         wishes = " and ".join(self.attributes)
         chosen = ", ".join(f"{name} {choice}" for name, choice in self.options)
-        return f"Buy {self.kind}: {wishes}; {chosen}; for less than {self.below} dollars."
+        parts = (f"Buy {self.kind}: {wishes}", chosen, f"for less than {self.below} dollars.")
+        return "; ".join(part for part in parts if part)
 
 
 @dataclass
@@ -60,8 +62,10 @@ class Shop(Environment):
     quick = True
     response_tokens = 1024
 
-    def __init__(self, products: int, catalogue_seed: int, cap: int, page: int) -> None:
+    def __init__(self, products: int, catalogue_seed: int, cap: int, page: int, choices: int) -> None:
         super().__init__(cap)
+        if choices < 0:
+            raise UserError(f"environment 'shop': choices must be at least 0, not {choices}")
         if page < 1:
             raise UserError(f"environment 'shop': page must be at least 1, not {page}")
         if products < 10:
@@ -70,6 +74,7 @@ class Shop(Environment):
         self._key = f"shop:{products}:{catalogue_seed}"
         self._bought: float | None = None
         self._page_size = page
+        self._choices = choices
 
     def _begin(self, task: int, split: str) -> None:
         attempt = 0
@@ -87,7 +92,7 @@ class Shop(Environment):
         return Goal(
             product.kind,
             tuple(sorted(rng.sample(product.attributes, 2))),
-            tuple((name, rng.choice(choices)) for name, choices in sorted(product.options.items())),
+            tuple((name, rng.choice(choices)) for name, choices in sorted(product.options.items()))[: self._choices],
             int(product.price) + rng.choice([5, 10, 20]),
             product.id,
         )
@@ -254,6 +259,11 @@ _DISTRACTIONS = (
 )
 
 
-def make(products: int = 1000, catalogue_seed: int = 0, cap: int = 15, page: int = PAGE) -> Shop:
-    """A shop; the catalogue depends on `products` and `catalogue_seed` alone, `page` is the products on a page."""
-    return Shop(products, catalogue_seed, cap, page)
+def make(
+    products: int = 1000, catalogue_seed: int = 0, cap: int = 15, page: int = PAGE, choices: int = OPTIONS
+) -> Shop:
+    """A shop; the catalogue depends on `products` and `catalogue_seed` alone.
+
+    `page` is the products on a page of results, `choices` the most options that a customer names.
+    """
+    return Shop(products, catalogue_seed, cap, page, choices)

@@ -221,7 +221,7 @@ def test_too_many_combinations_are_refused_before_they_are_made(tmp_path: Path) 
          "e: {kind: evaluate, needs: [t, u], suite: mini}", "starts from one model and needs at most one stage"),
         ("r: {kind: report, study: scale}", "stages.r: needs: names the stages that it reports on; there is none"),
         ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e}",
-         "stages.r.study: missing here and in the sweep; one of: algorithms"),
+         "stages.r.study: missing here and in the sweep; one of: agentic, algorithms"),
         ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e, study: scale, "
          "settings: {in_doman: domain}}", "stages.r.settings.in_doman: unknown key, did you mean in_domain"),
         ("e: {kind: evaluate, model: fino1-8b, suite: mini}, r: {kind: report, needs: e, study: scale, "
