@@ -104,7 +104,8 @@ def add(root: Path, kind: str, config: dict[str, Any], needs: tuple[str, ...] = 
 def free_port() -> int:
     """A free port below those that the system gives to connections: the ranks open it only when torch is imported."""
     while True:
-        port = random.randrange(20_000, 32_000)
+        # Not the module's numbers: tests that run side by side are seeded alike and would all draw the same.
+        port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as listener:
             try:
                 listener.bind(("127.0.0.1", port))
