@@ -23,7 +23,6 @@ METHOD = {
     "agent/samples": "one row a step, with a prompt made for that step; environment_factory and rollout_func not used",
     "agent/advantage": "of the episode in its group, the same for each of its steps",
 }
-LOSSES = ("dapo", "cispo", "grpo", "sapo", "dr_grpo", "luspo")
 # Settings whose effect would depend on how the steps are split over forward passes, and the value that has none.
 UNSUPPORTED = {"entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0}
 
@@ -77,10 +76,10 @@ def _arguments(run: Run, split: Split, *, gpu: bool) -> dict[str, Any]:
     found = settings.arguments("grpo", config, split, run.path / "checkpoints", gpu=gpu)
     if (found.get("max_steps") or 0) < 1:
         raise SettingsError("grpo.max_steps is missing: tasks are made without end")
-    if (loss := found.get("loss_type", "dapo")) not in LOSSES:
+    if (loss := found.get("loss_type", "dapo")) not in batch.EPISODE_LOSSES:
         raise SettingsError(
             f"grpo.loss_type: {loss} would depend on how the steps are split over forward passes; "
-            f"valid with environments: {', '.join(LOSSES)}"
+            f"valid with environments: {', '.join(batch.EPISODE_LOSSES)}"
         )
     for key, without in UNSUPPORTED.items():
         if found.get(key, without) != without:

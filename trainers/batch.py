@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 STEPS_IN_A_PASS = 16  # steps of episodes in one forward pass where resources.micro_batch does not say
+# Of episodes: losses that weigh every row or token alike, whichever forward pass it is in. The sweep grammar
+# (manager/sweep/agent_training.py) names the same and imports no trainer.
+EPISODE_LOSSES = ("dapo", "cispo", "grpo", "sapo", "dr_grpo", "luspo")
 
 
 class BatchError(ValueError):

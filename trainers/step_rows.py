@@ -14,9 +14,6 @@ from typing import Any
 import torch
 from trl.trainer.utils import pad
 
-# Losses that weigh every row or token alike, whichever forward pass it is in.
-LOSSES = ("dapo", "cispo", "grpo", "sapo", "dr_grpo", "luspo")
-
 
 @dataclass(frozen=True)
 class Row:

@@ -13,7 +13,8 @@ from tests.trainers import playing, running
 torch = pytest.importorskip("torch")
 trl = pytest.importorskip("trl")
 
-from trainers import agent_policy, scratch, step_rows  # noqa: E402
+from trainers import agent_policy, scratch  # noqa: E402
+from trainers.batch import EPISODE_LOSSES  # noqa: E402
 from trainers.step_rows import Row, Whole, passes, tensors  # noqa: E402
 
 
@@ -82,7 +83,7 @@ def gradient(
     return loss, {name: value.grad.clone() for name, value in one.model.named_parameters()}, values
 
 
-@pytest.mark.parametrize("loss", step_rows.LOSSES)
+@pytest.mark.parametrize("loss", EPISODE_LOSSES)
 def test_how_rows_are_split_changes_no_gradient_no_loss_and_no_value(model: Path, tmp_path: Path, loss: str) -> None:
     one = trainer(model, tmp_path, loss_type=loss)
     some = rows(13)
