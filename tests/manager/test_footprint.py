@@ -88,3 +88,15 @@ def test_an_adapter_writes_smaller_states_than_full_training() -> None:
         for entries in (plain, adapter)
     ]
     assert sizes[1] < sizes[0] / 5
+
+
+def test_a_pair_of_a_trajectory_is_counted_as_long_as_the_longest_prompt_and_answer() -> None:
+    entries = [entry for entry in trainings("agentic.yaml", "matrix.seed=[0]") if entry.stage == "v2"]
+    jobs = {entry.job.id: entry.job for entry in trainings("agentic.yaml", "matrix.seed=[0]")}
+    (pairs,) = memory(entries, jobs, ARCHITECTURES, 80.0)
+    short = [entry for entry in trainings("agentic.yaml", "matrix.seed=[0]", "stages.v2.sft.max_length=1024")
+             if entry.stage == "v2"]  # fmt: skip
+    (limited,) = memory(short, jobs, ARCHITECTURES, 80.0)
+    assert pairs.fit is not None
+    assert limited.fit is not None
+    assert pairs.fit.activations_gb > 1.5 * limited.fit.activations_gb
