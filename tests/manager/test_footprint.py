@@ -77,6 +77,16 @@ def test_what_does_not_fit_is_told_with_its_parts() -> None:
     assert "512 completions per generation" in large[0].batch
 
 
+def test_vllm_of_the_agents_sweep_gets_room_for_its_longest_sequence() -> None:
+    """Without a limit vLLM wants a cache for the whole context of the model, and does not start."""
+    fits = []
+    for generation in ([], ["defaults.rl.generation={mode: colocate, vllm_gpu_memory_utilization: 0.4}"]):
+        entries = trainings("agentic.yaml", "matrix.seed=[0]", *generation)
+        rows = memory(entries, {entry.job.id: entry.job for entry in entries}, ARCHITECTURES, 80.0)
+        fits.append({row.fit.fits for row in rows if row.fit and row.fit.generation})
+    assert fits == [{True}, {False}]
+
+
 def test_an_adapter_writes_smaller_states_than_full_training() -> None:
     plain = trainings("interventional.yaml", "matrix.base=[qwen2.5-7b-instruct]", "matrix.seed=[0]", "exclude=[]")
     adapter = trainings(
