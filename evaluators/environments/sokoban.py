@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from evaluators.environment import Environment, belongs_to, insert_lines, task_rng
+from evaluators.environment import SPLITS, Environment, belongs_to, insert_lines, task_rng
 from manager.errors import UserError
 
 Cell = tuple[int, int]  # row, column
@@ -154,9 +154,19 @@ def read_levels(path: Path) -> list[Level]:
     return levels
 
 
+def _by_split(path: Path) -> dict[str, list[Level]]:
+    """The levels of a file that belong to each split, in its order."""
+    levels = read_levels(path)
+    return {split: [level for level in levels if belongs_to(level.text(), split)] for split in SPLITS}
+
+
 def _blocks(path: Path) -> Iterator[list[str]]:
     block: list[str] = []
-    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"environment 'sokoban': levels: {path} cannot be read ({e.strerror})") from e
+    for line in [*text.splitlines(), ""]:
         if line.strip() and not line.startswith(";"):
             block.append(line.rstrip())
         elif block:
@@ -170,29 +180,33 @@ class Sokoban(Environment):
     quick = True
 
     def __init__(
-        self, height: int, width: int, boxes: int, view: str, cap: int, min_moves: int, levels: Path | None
-    ) -> None:
+        self, height: int, width: int, boxes: int, view: str, cap: int, moves: tuple[int, int | None],
+        levels: Path | None,
+    ) -> None:  # fmt: skip
         super().__init__(cap)
+        self._min_moves, most = moves
+        self._max_moves = cap if most is None else min(most, cap)
+        if most is not None and most < self._min_moves:
+            raise UserError(f"environment 'sokoban': max_moves {most} is less than min_moves {self._min_moves}")
         if view not in VIEWS:
             raise UserError(f"environment 'sokoban': view {view!r} is not one of {', '.join(VIEWS)}")
         if height < 4 or width < 4 or boxes < 1 or (height - 2) * (width - 2) < 2 * boxes + 1:
             raise UserError(f"environment 'sokoban': {boxes} boxes do not fit into {height} x {width}")
         self._shape = (height, width, boxes)
         self._view = view
-        self._min_moves = min_moves
         self._file = levels
-        self._levels = read_levels(levels) if levels else None
+        self._levels = _by_split(levels) if levels else None
 
     def _begin(self, task: int, split: str) -> None:
         self._level = self._from_file(task, split) if self._levels else self._generated(task, split)
         self._player, self._boxes = self._level.player, self._level.boxes
 
     def task_count(self, split: str) -> int | None:
-        return sum(belongs_to(level.text(), split) for level in self._levels) if self._levels else None
+        return len(self._levels[split]) if self._levels else None
 
     def _from_file(self, task: int, split: str) -> Level:
         assert self._levels is not None
-        mine = [level for level in self._levels if belongs_to(level.text(), split)]
+        mine = self._levels[split]
         if task >= len(mine):
             raise UserError(f"{self._file}: has {len(mine)} levels of split {split!r}; there is no task {task}")
         return mine[task]
@@ -204,11 +218,11 @@ class Sokoban(Environment):
             if not belongs_to(level.text(), split):
                 continue
             plan = solve(level, level.player, level.boxes)
-            if plan is not None and self._min_moves <= len(plan) <= self.cap:
+            if plan is not None and self._min_moves <= len(plan) <= self._max_moves:
                 return level
         raise UserError(
             f"environment 'sokoban': no level of {height} x {width} with {boxes} boxes has a plan of "
-            f"{self._min_moves} to {self.cap} moves; raise cap or lower min_moves"
+            f"{self._min_moves} to {self._max_moves} moves; raise cap and max_moves, or lower min_moves"
         )
 
     def instruction(self) -> str:
@@ -317,7 +331,12 @@ def make(
     view: str = "coordinates",
     cap: int = 15,
     min_moves: int = 3,
+    max_moves: int | None = None,
     levels: str | None = None,
 ) -> Sokoban:
-    """A Sokoban; `levels` is a file of levels to use instead of the generator."""
-    return Sokoban(height, width, boxes, view, cap, min_moves, Path(levels) if levels else None)
+    """A Sokoban; `levels` is a file of levels to use instead of the generator.
+
+    Generated levels have a shortest plan of `min_moves` to `max_moves` moves, and never more than `cap`; with
+    `max_moves` they are the same tasks under a larger cap.
+    """
+    return Sokoban(height, width, boxes, view, cap, (min_moves, max_moves), Path(levels) if levels else None)

@@ -107,6 +107,21 @@ def test_the_agents_sweep_has_the_papers_twenty_configurations():
                      ("alfworld", 1.0): 300, ("sokoban", 1.0): 30, ("webshop", 1.0): 80}  # fmt: skip
 
 
+def test_the_probe_of_the_agents_sweep_plays_the_tasks_that_are_trained_on():
+    """Under a larger cap: what an environment makes of its options must not depend on the cap."""
+    sweep = load_sweep(SWEEPS / "agentic.yaml", catalog=load(), environ={})
+    (probe,) = [entry.job.config for entry in sweep.jobs if entry.job.kind == Kind.PROBE]
+    trained = {
+        one["name"]: one["data"]["options"] for entry in sweep.jobs if entry.job.kind == Kind.RL
+        for one in entry.job.config["data"]["environments"]
+    }  # fmt: skip
+    for row in probe["benchmarks"]:
+        options = row["data"]["options"]
+        assert (row["limit"], options["cap"]) == (128, 50)
+        assert {**options, "cap": None} == {**trained[row["name"]], "cap": None}
+    assert trained["sokoban"]["max_moves"] == trained["sokoban"]["cap"] == 15
+
+
 def test_the_agents_report_knows_every_configuration(tmp_path):
     sweep = load_sweep(SWEEPS / "agentic.yaml", ["matrix.seed=[0]"], catalog=load(), environ={})
     store = Store.open(tmp_path, create=True)

@@ -70,6 +70,14 @@ def test_other_sizes(height: int, width: int, boxes: int, cap: int) -> None:
     assert contract.solved_share(environment, range(10), "test") == 1.0
 
 
+def test_a_larger_cap_leaves_the_tasks_as_they_are_where_their_plans_are_bounded() -> None:
+    """Probing under another cap measures the tasks that are trained on."""
+    played, probed, longer = make("sokoban"), make("sokoban", cap=50, max_moves=15), make("sokoban", cap=50)
+    assert [played.reset(task, "test") for task in range(40)] == [probed.reset(task, "test") for task in range(40)]
+    assert probed.cap == 50
+    assert max(len(longer.oracle() or []) for task in range(100) if longer.reset(task, "test")) > 15
+
+
 def test_rules(tmp_path: Path) -> None:
     pushed, other = _level(tmp_path, TWO_LEVELS)
     assert moved(pushed, (1, 1), pushed.boxes, "up") is None
@@ -134,6 +142,8 @@ def test_score_counts_boxes_on_targets() -> None:
         ({"boxes": 9}, "9 boxes do not fit"),
         ({"colour": "red"}, "has no option colour; it has: height, width"),
         ({"cap": 0}, "cap must be at least 1"),
+        ({"max_moves": 2}, "max_moves 2 is less than min_moves 3"),
+        ({"levels": "no/such/levels.txt"}, "levels: no/such/levels.txt cannot be read"),
     ],
 )
 def test_wrong_options_are_told(options: dict[str, object], message: str) -> None:
