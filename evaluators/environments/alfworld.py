@@ -56,7 +56,8 @@ def _parse_once() -> None:
 @lru_cache(maxsize=16)
 def _official_games(data: str, split: str) -> tuple[Path, ...]:
     """The solvable games of a split, shuffled: folders are named by kind of task, and jobs play the first so many."""
-    folder = Path(data) / _FOLDERS[split]
+    below = Path(data) / "json_2.1.1"  # `data` may also be the folder that `alfworld-download` fills
+    folder = (below if below.is_dir() else Path(data)) / _FOLDERS[split]
     games = []
     for path in folder.rglob("game.tw-pddl"):
         name = path.relative_to(folder).as_posix()
@@ -244,5 +245,5 @@ def _kind(identifier: str) -> str | None:
 
 
 def make(data: str | None = None, kinds: list[str] | None = None, cap: int = 50) -> AlfWorld:
-    """`data`: the folder `json_2.1.1` of the official games; without it problems of our own, of the named kinds."""
+    """`data`: the folder `json_2.1.1` of the official games, or the one above; without it problems of our own, of the named kinds."""
     return AlfWorld(data, tuple(kinds or KINDS), cap)

@@ -18,7 +18,7 @@ from manager.errors import UserError
 
 Cell = tuple[int, int]  # row, column
 MOVES: dict[str, Cell] = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
-VIEWS = ("coordinates", "matrix", "short")
+VIEWS = ("coordinates", "cells", "matrix", "short")
 _MAX_STATES = 400_000
 _MAX_ATTEMPTS = 2000
 
@@ -253,7 +253,8 @@ class Sokoban(Environment):
         return True
 
     def _state(self) -> str:
-        return {"matrix": self._matrix, "short": self._short}.get(self._view, self._coordinates)()
+        views = {"coordinates": self._coordinates, "cells": self._cells, "matrix": self._matrix, "short": self._short}
+        return views[self._view]()
 
     def _matrix(self) -> str:
         level = self._level
@@ -276,6 +277,14 @@ class Sokoban(Environment):
             *(f"{move.capitalize()}: {self._ahead(move)}." for move in MOVES),
         ]
         return "\n".join(lines)
+
+    def _cells(self) -> str:
+        """The coordinates, and what every cell holds: as rich a text as a small room gives."""
+        level = self._level
+        cells = [(row, column) for row in range(level.height) for column in range(level.width)]
+        symbols = ((cell, _symbol(cell, level, self._boxes, self._player)) for cell in cells)
+        lines = [f"Row {row}, column {column}: {_HOLDS[symbol]}." for (row, column), symbol in symbols]
+        return "\n".join([self._coordinates(), "All cells:", *lines])
 
     def _short(self) -> str:
         """The coordinates in one line without words around them: a tenth of the tokens, for tiny models."""
@@ -312,6 +321,10 @@ class Sokoban(Environment):
         return insert_lines(state, lines, rng)
 
 
+_HOLDS = {
+    "#": "a wall", "@": "free floor, where you are", "+": "a target, where you are", "$": "a box",
+    "*": "a box on a target", ".": "a target", " ": "free floor",
+}  # fmt: skip
 _COLOURS = ("red", "blue", "green", "grey", "golden", "white", "black", "brown")
 _THINGS = ("lamp", "chair", "vase", "clock", "plant", "barrel", "statue", "carpet", "ladder", "bucket")
 
