@@ -222,7 +222,8 @@ class Sokoban(Environment):
                 return level
         raise UserError(
             f"environment 'sokoban': no level of {height} x {width} with {boxes} boxes has a plan of "
-            f"{self._min_moves} to {self._max_moves} moves; raise cap and max_moves, or lower min_moves"
+            f"{self._min_moves} to {self._max_moves} moves; raise "
+            f"{'cap' if self._max_moves == self.cap else 'max_moves'} or lower min_moves"
         )
 
     def instruction(self) -> str:
