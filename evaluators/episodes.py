@@ -272,9 +272,10 @@ class EpisodeEvaluation:
     def _record(self, episode: Episode) -> None:
         """The outcome of an episode, in the form that every analysis reads."""
         name = episode.environment
-        self._tallies[name][episode.task, episode.sample] = {
-            "steps": float(episode.steps), "invalid": float(episode.invalid), "score": episode.score or 0.0,
-        }  # fmt: skip
+        if episode.score is not None:  # of an episode that its environment ended nothing is known
+            self._tallies[name][episode.task, episode.sample] = {
+                "steps": float(episode.steps), "invalid": float(episode.invalid), "score": episode.score,
+            }  # fmt: skip
         record = record_of(episode)
         if record.key not in self._records[name]:
             self._files.write(name, record)

@@ -25,6 +25,9 @@ from trainers.worlds import zero_stage
 
 # Longest prompt that is counted where a stage names no `data.max_prompt_tokens`.
 PROMPT_TOKENS = 1024
+# Of supervised training where `sft.max_length` is not there: TRL's limit; of trajectories, which have none, what the
+# study gives to the longest prompt and answer.
+EXAMPLE_TOKENS, PAIR_TOKENS = 1024, 5120
 # Of a GPU's memory that vLLM takes where nothing is said: beside the trainer by TRL, on its own by itself.
 TRL_SHARE, VLLM_SHARE = 0.3, 0.9
 
@@ -185,8 +188,10 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     vllm = {key.removeprefix("vllm_"): value for key, value in generation.items()}
     apart = generation.get("mode") == "server" and bool(job.resources.server_gpus)
     default = VLLM_SHARE if apart else TRL_SHARE
-    answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", 1024)
-    prompt = _prompt_tokens(config.get("data") or {}) if job.kind is Kind.RL else 0
+    data = config.get("data") or {}
+    longest = PAIR_TOKENS if "trajectories" in data else EXAMPLE_TOKENS
+    answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", longest)
+    prompt = _prompt_tokens(data) if job.kind is Kind.RL else 0
     return Training(
         world_size=job.resources.training_processes,
         zero_stage=zero_stage(config.get("deepspeed")),
@@ -199,6 +204,7 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
         vllm_share=float(vllm.get("gpu_memory_utilization", default)) if apart or vllm.get("mode") == "colocate" else 0,
         vllm_apart=apart,
         tensor_parallel=int(vllm.get("tensor_parallel_size") or 1),
+        served_tokens=int(vllm.get("max_model_length") or 0) or facts.context,
         sleep=bool(vllm.get("enable_sleep_mode", True)),
     )
 

@@ -22,6 +22,8 @@ WITHOUT_END = 2**31  # the context of a model that does not tell any
 METHOD = {
     "agent/samples": "one row a step, with a prompt made for that step; environment_factory and rollout_func not used",
     "agent/advantage": "of the episode in its group, the same for each of its steps",
+    "agent/return": "of the whole episode: its end and its invalid actions, not by the step",
+    "agent/differs_from_paper": "weight of a step, place of the penalty and normalisation are not published: ours",
 }
 # Settings whose effect would depend on how the steps are split over forward passes, and the value that has none.
 UNSUPPORTED = {"entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0}

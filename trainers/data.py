@@ -85,7 +85,9 @@ def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | Non
     return rows
 
 
-def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: Any, max_length: int) -> tuple[dict[str, list[Any]], int]:
+def tokenize(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Any, max_length: int | None
+) -> tuple[dict[str, list[Any]], int]:
     """Columns for SFTTrainer with the loss on the answer alone, and how many rows were too long and left out.
 
     The answer is rendered by the chat template and must continue the prompt as generation would begin it.
@@ -98,7 +100,7 @@ def tokenize(rows: Sequence[Mapping[str, Any]], tokenizer: Any, max_length: int)
         if key not in known:
             known[key] = _render(row, tokenizer)
         ids, labels = known[key]
-        if len(ids) > max_length:
+        if max_length is not None and len(ids) > max_length:
             too_long += 1
             continue
         columns["input_ids"].append(ids)

@@ -28,6 +28,7 @@ class ModelFacts:
     head_dim: int
     intermediate_size: int
     vocabulary: int
+    context: int | None = None  # tokens of the longest sequence; None where config.json does not say
 
     @staticmethod
     def from_config(config: Mapping[str, Any]) -> ModelFacts:
@@ -51,6 +52,7 @@ class ModelFacts:
             head_dim=head_dim,
             intermediate_size=intermediate,
             vocabulary=vocabulary,
+            context=config.get("max_position_embeddings"),
         )
 
 
@@ -69,6 +71,7 @@ class Training:
     vllm_share: float = 0.0  # of a GPU's memory that vLLM may take
     vllm_apart: bool = False  # on GPUs of its own
     tensor_parallel: int = 1
+    served_tokens: int | None = None  # vLLM's longest sequence: it does not start without room for one
     sleep: bool = True  # vLLM gives its memory back while gradients are computed
 
 
@@ -80,6 +83,8 @@ class Generation:
     weights_gb: float
     sequence_gb: float  # keys and values of one sequence of the full length
     apart: bool
+    served_tokens: int
+    served_gb: float  # keys and values of the longest sequence that vLLM is to serve
 
     @property
     def cache_gb(self) -> float:
@@ -87,7 +92,7 @@ class Generation:
 
     @property
     def sequences(self) -> int:
-        return max(0, int(self.cache_gb / self.sequence_gb))
+        return int(self.cache_gb / self.sequence_gb) if self.cache_gb >= self.served_gb else 0
 
     def in_words(self) -> str:
         what = (
@@ -95,8 +100,11 @@ class Generation:
         )
         if self.sequences:
             return f"{what}, KV cache {self.cache_gb:.1f} for {self.sequences} sequences of the full length at a time"
-        needed = self.weights_gb + self.sequence_gb
-        return f"{what}, no room for the KV cache of one sequence ({needed:.1f} GB): raise vllm_gpu_memory_utilization"
+        needed = self.weights_gb + self.served_gb
+        return (
+            f"{what}, no room for the KV cache of one sequence of {self.served_tokens:,} tokens ({needed:.1f} GB): "
+            "raise vllm_gpu_memory_utilization, or set generation.vllm_max_model_length"
+        )
 
 
 @dataclass(frozen=True)
@@ -196,10 +204,12 @@ def estimate(facts: ModelFacts, training: Training, gpu_gb: float = 80.0) -> Fit
 def _generation(facts: ModelFacts, training: Training, gpu_gb: float) -> Generation:
     """vLLM in bf16: weights and keys and values are split over the GPUs of a tensor-parallel group."""
     split = training.tensor_parallel
-    numbers = 2 * facts.layers * max(1.0, facts.kv_heads / split) * facts.head_dim * training.tokens
+    token_gb = 2 * 2 * facts.layers * max(1.0, facts.kv_heads / split) * facts.head_dim / GB
+    served = training.served_tokens or training.tokens
     return Generation(
-        training.vllm_share * gpu_gb, 2 * facts.parameters / split / GB, 2 * numbers / GB, training.vllm_apart
-    )
+        training.vllm_share * gpu_gb, 2 * facts.parameters / split / GB, token_gb * training.tokens,
+        training.vllm_apart, served, token_gb * served,
+    )  # fmt: skip
 
 
 def state_gb(facts: ModelFacts, lora_parameters: int | None = None, *, zero_stage: int = 0, bf16: bool = True) -> float:

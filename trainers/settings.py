@@ -108,6 +108,9 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
         defaults |= {"temperature": 1.0, "beta": 0.0}
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
         decided |= generation_arguments(config.get("generation"))
+    if revision := (config.get("model") or {}).get("revision"):  # the weights of that commit, not of the newest
+        loading = given.get("model_init_kwargs") or defaults.get("model_init_kwargs") or {}
+        decided["model_init_kwargs"] = {**loading, "revision": revision}
     return {**defaults, **given, **decided}
 
 

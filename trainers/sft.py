@@ -34,6 +34,9 @@ def main(run: Run) -> dict[str, Any]:
         pass
 
     zero = universal.adapt(run, zero, states_folder(run))
+    if "trajectories" in config["data"]:
+        # TRL's 1024 would leave out the long states, and with them the ratios of the mixture.
+        arguments = {"max_length": None, **arguments}
     args = SFTConfig(deepspeed=zero, dataset_kwargs={"skip_prepare_dataset": True}, **arguments)
     model, tokenizer = _model(run)
     rows = _rows(run, arguments)

@@ -7,6 +7,7 @@ textworld package, which also proves that a problem of ours can be solved within
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.util
 import json
 import random
@@ -54,20 +55,22 @@ def _parse_once() -> None:
 
 @lru_cache(maxsize=16)
 def _official_games(data: str, split: str) -> tuple[Path, ...]:
-    """The solvable games of a split, by path."""
-    folder = Path(data) / _FOLDERS[split]
+    """The solvable games of a split, shuffled: folders are named by kind of task, and jobs play the first so many."""
+    below = Path(data) / "json_2.1.1"  # `data` may also be the folder that `alfworld-download` fills
+    folder = (below if below.is_dir() else Path(data)) / _FOLDERS[split]
     games = []
-    for path in sorted(folder.rglob("game.tw-pddl")):
-        if "movable" not in str(path) and "Sliced" not in str(path) and json.loads(path.read_text()).get("solvable"):
-            games.append(path)
+    for path in folder.rglob("game.tw-pddl"):
+        name = path.relative_to(folder).as_posix()
+        if "movable" not in name and "Sliced" not in name and json.loads(path.read_text()).get("solvable"):
+            games.append((hashlib.sha256(name.encode()).digest(), path))
     if not games:
         raise UserError(f"environment 'alfworld': no solvable game.tw-pddl below {folder}; run `alfworld-download`")
-    return tuple(games)
+    return tuple(path for _, path in sorted(games))
 
 
 class AlfWorld(Environment):
     name = "alfworld"
-    version = 1
+    version = 2
     prompt_tokens = 2048
 
     def __init__(self, data: str | None, kinds: tuple[str, ...], cap: int) -> None:
@@ -166,7 +169,7 @@ class AlfWorld(Environment):
         """⌊ε/12⌋ sentences, each naming a thing that no command reaches with a description of it."""
         lines = [
             f"Through the window you see a {rng.choice(_LOOKS)} {rng.choice(_THINGS)}."
-            for _ in range(max(1, int(epsilon // 12)))
+            for _ in range(int(epsilon // 12))
         ]
         return insert_lines(state, lines, rng)
 
@@ -242,5 +245,5 @@ def _kind(identifier: str) -> str | None:
 
 
 def make(data: str | None = None, kinds: list[str] | None = None, cap: int = 50) -> AlfWorld:
-    """`data`: the folder `json_2.1.1` of the official games; without it problems of our own, of the named kinds."""
+    """`data`: the folder `json_2.1.1` of the official games, or the one above; without it problems of our own, of the named kinds."""
     return AlfWorld(data, tuple(kinds or KINDS), cap)

@@ -15,6 +15,7 @@ from manager.errors import UserError
 
 _SIZE = 20_000  # the most that every task of the package allows
 _ADMISSION_ITEMS = 10
+_MAX_ATTEMPTS = 200  # of which one in five is of the test split
 _JUNK = ("", "banana", "no idea", "<answer></answer>")
 # Some judges give this much for any text; success needs 1.
 _JUNK_SCORE = 0.05
@@ -69,13 +70,13 @@ class ReasoningGym(Environment):
         self._dataset = _dataset(task)
 
     def _begin(self, task: int, split: str) -> None:
-        attempt = 0
-        while True:
+        for attempt in range(_MAX_ATTEMPTS):
             index = task_rng(f"reasoning_gym:{self._task}", task, split, attempt).randrange(_SIZE)
             entry = self._dataset[index]
             if belongs_to(entry["question"], split):
                 break
-            attempt += 1
+        else:
+            raise UserError(f"reasoning-gym task {self._task!r} has too few questions for two splits")
         self._entry = entry
         self._answered: float | None = None
 

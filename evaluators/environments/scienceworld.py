@@ -59,7 +59,7 @@ def _jvm(memory_mb: int) -> Any:
 
 class ScienceWorld(Environment):
     name = "scienceworld"
-    version = 1
+    version = 2
     prompt_tokens = 2048
     response_tokens = 1024
 
@@ -74,6 +74,7 @@ class ScienceWorld(Environment):
         self._simplifications = simplifications
         with _LOCK:
             self._server = gateway._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
+        self._forms: set[str] = set()  # of actions, in any of the tasks
         self._episodes = {split: self._variations(tasks, split) for split in ("train", "test")}
         self._plan: list[str] = []
         self._on_plan = True
@@ -84,6 +85,7 @@ class ScienceWorld(Environment):
         with _LOCK:
             for task in tasks:
                 self._server.load(task, 0, self._simplifications, False)
+                self._forms |= set(map(str, self._server.getPossibleActions()))
                 found = self._server.getVariationsTrain() if split == "train" else self._server.getVariationsTest()
                 lists.append([(task, int(variation)) for variation in found])
         longest = max(map(len, lists))
@@ -105,12 +107,12 @@ class ScienceWorld(Environment):
         self._shown = ""
 
     def instruction(self) -> str:
+        forms = ", ".join(sorted(self._forms - {"reset task"}))  # which would undo what was done
         return (
             "You are in a house with rooms, tools and substances, and have a scientific task. `focus on X` tells the "
             "house that X is your answer: use it only for what the task asks.\n"
-            "An action is a command such as: go to kitchen, open cupboard, pick up metal pot, move metal pot to sink, "
-            "activate stove, use thermometer on water, pour X into Y, mix X, look around, examine X, wait1, "
-            "focus on X. "
+            f"An action is one of these, with things of the list of objects for OBJ: {forms}. For "
+            "example: go to kitchen, move metal pot to sink, use thermometer on water. "
             "Where a command is ambiguous, answer with the number of the choice."
         )
 

@@ -15,6 +15,7 @@ from evaluators.environments._shop_catalogue import Catalogue, Product, catalogu
 from manager.errors import UserError
 
 PAGE = 10  # products on a page of results
+_MAX_ATTEMPTS = 1000
 OPTIONS = 2  # a product has so many: its colour and one more
 _FORM = re.compile(r"(search|click)\[(.*)\]", re.IGNORECASE | re.DOTALL)
 _BACK, _NEXT, _PREVIOUS, _DETAILS, _PRODUCT, _BUY = (
@@ -77,12 +78,12 @@ class Shop(Environment):
         self._choices = choices
 
     def _begin(self, task: int, split: str) -> None:
-        attempt = 0
-        while True:
+        for attempt in range(_MAX_ATTEMPTS):
             goal = self._draw(task_rng(self._key, task, split, attempt))
             if belongs_to(goal.text(), split):
                 break
-            attempt += 1
+        else:
+            raise UserError("environment 'shop': too few wishes for two splits; raise products or choices")
         self._goal = goal
         self._page = _Page()
         self._bought = None

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from evaluators.environment import Environment, belongs_to, insert_lines, task_rng
+from evaluators.environment import SPLITS, Environment, belongs_to, insert_lines, task_rng
 from manager.errors import UserError
 
 Cell = tuple[int, int]  # row, column
 MOVES: dict[str, Cell] = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
-VIEWS = ("coordinates", "matrix", "short")
+VIEWS = ("coordinates", "cells", "matrix", "short")
 _MAX_STATES = 400_000
 _MAX_ATTEMPTS = 2000
 
@@ -154,9 +154,19 @@ def read_levels(path: Path) -> list[Level]:
     return levels
 
 
+def _by_split(path: Path) -> dict[str, list[Level]]:
+    """The levels of a file that belong to each split, in its order."""
+    levels = read_levels(path)
+    return {split: [level for level in levels if belongs_to(level.text(), split)] for split in SPLITS}
+
+
 def _blocks(path: Path) -> Iterator[list[str]]:
     block: list[str] = []
-    for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"environment 'sokoban': levels: {path} cannot be read ({e.strerror})") from e
+    for line in [*text.splitlines(), ""]:
         if line.strip() and not line.startswith(";"):
             block.append(line.rstrip())
         elif block:
@@ -170,29 +180,33 @@ class Sokoban(Environment):
     quick = True
 
     def __init__(
-        self, height: int, width: int, boxes: int, view: str, cap: int, min_moves: int, levels: Path | None
-    ) -> None:
+        self, height: int, width: int, boxes: int, view: str, cap: int, moves: tuple[int, int | None],
+        levels: Path | None,
+    ) -> None:  # fmt: skip
         super().__init__(cap)
+        self._min_moves, most = moves
+        self._max_moves = cap if most is None else min(most, cap)
+        if most is not None and most < self._min_moves:
+            raise UserError(f"environment 'sokoban': max_moves {most} is less than min_moves {self._min_moves}")
         if view not in VIEWS:
             raise UserError(f"environment 'sokoban': view {view!r} is not one of {', '.join(VIEWS)}")
         if height < 4 or width < 4 or boxes < 1 or (height - 2) * (width - 2) < 2 * boxes + 1:
             raise UserError(f"environment 'sokoban': {boxes} boxes do not fit into {height} x {width}")
         self._shape = (height, width, boxes)
         self._view = view
-        self._min_moves = min_moves
         self._file = levels
-        self._levels = read_levels(levels) if levels else None
+        self._levels = _by_split(levels) if levels else None
 
     def _begin(self, task: int, split: str) -> None:
         self._level = self._from_file(task, split) if self._levels else self._generated(task, split)
         self._player, self._boxes = self._level.player, self._level.boxes
 
     def task_count(self, split: str) -> int | None:
-        return sum(belongs_to(level.text(), split) for level in self._levels) if self._levels else None
+        return len(self._levels[split]) if self._levels else None
 
     def _from_file(self, task: int, split: str) -> Level:
         assert self._levels is not None
-        mine = [level for level in self._levels if belongs_to(level.text(), split)]
+        mine = self._levels[split]
         if task >= len(mine):
             raise UserError(f"{self._file}: has {len(mine)} levels of split {split!r}; there is no task {task}")
         return mine[task]
@@ -204,11 +218,12 @@ class Sokoban(Environment):
             if not belongs_to(level.text(), split):
                 continue
             plan = solve(level, level.player, level.boxes)
-            if plan is not None and self._min_moves <= len(plan) <= self.cap:
+            if plan is not None and self._min_moves <= len(plan) <= self._max_moves:
                 return level
         raise UserError(
             f"environment 'sokoban': no level of {height} x {width} with {boxes} boxes has a plan of "
-            f"{self._min_moves} to {self.cap} moves; raise cap or lower min_moves"
+            f"{self._min_moves} to {self._max_moves} moves; raise "
+            f"{'cap' if self._max_moves == self.cap else 'max_moves'} or lower min_moves"
         )
 
     def instruction(self) -> str:
@@ -239,7 +254,8 @@ class Sokoban(Environment):
         return True
 
     def _state(self) -> str:
-        return {"matrix": self._matrix, "short": self._short}.get(self._view, self._coordinates)()
+        views = {"coordinates": self._coordinates, "cells": self._cells, "matrix": self._matrix, "short": self._short}
+        return views[self._view]()
 
     def _matrix(self) -> str:
         level = self._level
@@ -262,6 +278,14 @@ class Sokoban(Environment):
             *(f"{move.capitalize()}: {self._ahead(move)}." for move in MOVES),
         ]
         return "\n".join(lines)
+
+    def _cells(self) -> str:
+        """The coordinates, and what every cell holds: as rich a text as a small room gives."""
+        level = self._level
+        cells = [(row, column) for row in range(level.height) for column in range(level.width)]
+        symbols = ((cell, _symbol(cell, level, self._boxes, self._player)) for cell in cells)
+        lines = [f"Row {row}, column {column}: {_HOLDS[symbol]}." for (row, column), symbol in symbols]
+        return "\n".join([self._coordinates(), "All cells:", *lines])
 
     def _short(self) -> str:
         """The coordinates in one line without words around them: a tenth of the tokens, for tiny models."""
@@ -298,6 +322,10 @@ class Sokoban(Environment):
         return insert_lines(state, lines, rng)
 
 
+_HOLDS = {
+    "#": "a wall", "@": "free floor, where you are", "+": "a target, where you are", "$": "a box",
+    "*": "a box on a target", ".": "a target", " ": "free floor",
+}  # fmt: skip
 _COLOURS = ("red", "blue", "green", "grey", "golden", "white", "black", "brown")
 _THINGS = ("lamp", "chair", "vase", "clock", "plant", "barrel", "statue", "carpet", "ladder", "bucket")
 
@@ -317,7 +345,12 @@ def make(
     view: str = "coordinates",
     cap: int = 15,
     min_moves: int = 3,
+    max_moves: int | None = None,
     levels: str | None = None,
 ) -> Sokoban:
-    """A Sokoban; `levels` is a file of levels to use instead of the generator."""
-    return Sokoban(height, width, boxes, view, cap, min_moves, Path(levels) if levels else None)
+    """A Sokoban; `levels` is a file of levels to use instead of the generator.
+
+    Generated levels have a shortest plan of `min_moves` to `max_moves` moves, and never more than `cap`; with
+    `max_moves` they are the same tasks under a larger cap.
+    """
+    return Sokoban(height, width, boxes, view, cap, (min_moves, max_moves), Path(levels) if levels else None)

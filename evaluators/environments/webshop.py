@@ -21,8 +21,11 @@ from evaluators.environments.shop import distractions
 from manager.errors import UserError
 
 TEST_GOALS = 500  # the first of the shuffled goals are for evaluation, as in the study
-SIZES = (100, 1000, 100000)  # those with a search index of their own; None: all products
+SMALL = 1000  # products in the files that a checkout reads unless its web_agent_site/utils.py is changed
+SIZES = (100, SMALL, 100000)  # those with a search index of their own; None: all products
 _PAGES = 5  # a search shows at most fifty products, ten a page
+# Searches by a category, an attribute or at random, which WebShop takes for commands; and our own `<words>`.
+_OWN_SEARCH = re.compile(r"<\w+>( |$)")
 _FORM = re.compile(r"(search|click)\[(.*)\]", re.IGNORECASE | re.DOTALL)
 _BACK, _NEXT, _BUY, _SEARCH = "back to search", "next >", "buy now", "search"
 _numbers = itertools.count()
@@ -30,7 +33,7 @@ _numbers = itertools.count()
 
 class WebShop(Environment):
     name = "webshop"
-    version = 1
+    version = 2
     response_tokens = 1024
 
     def __init__(self, folder: str | None, products: int | None, goals: str, seed: int, cap: int) -> None:
@@ -97,9 +100,11 @@ class WebShop(Environment):
         what, argument = match.group(1).lower(), match.group(2).strip().lower()
         available = self._site.get_available_actions()
         if what == "search":
-            possible = available["has_search_bar"] and argument not in ("", "<words>")
+            argument = _words(argument)
+            possible = available["has_search_bar"] and argument and not _OWN_SEARCH.match(argument)
         else:
-            possible = argument != _SEARCH and argument in available["clickables"]
+            # An opening bracket or a line break in a name is more than WebShop's own reading of an action can take.
+            possible = argument in available["clickables"] and argument != _SEARCH and not set("[\n") & set(argument)
         if not possible:
             return False
         text, reward, done, _ = self._site.step(f"{what}[{argument}]")
@@ -134,7 +139,7 @@ class WebShop(Environment):
         options = goal["goal_options"]
         chosen = list(options.values()) if isinstance(options, dict) else list(options)
         for words in (goal["name"], goal["query"]):
-            query = re.sub(r"[\[\]\s]+", " ", str(words)).lower().strip()
+            query = _words(str(words))
             site = self._new_site()
             self._enter(site)
             plan = self._buy(site, query, str(goal["asin"]).lower(), [str(one).lower() for one in chosen])
@@ -164,6 +169,11 @@ class WebShop(Environment):
         return insert_lines(state, distractions(epsilon, rng), rng)
 
 
+def _words(text: str) -> str:
+    """What can be searched for: WebShop does nothing where there are brackets or line breaks among the words."""
+    return re.sub(r"[\[\]\s]+", " ", text).lower().strip()
+
+
 @cache
 def _load(folder: str | None, products: int | None, human: bool, seed: int) -> tuple[Any, Any]:
     """(the text environment's class, a shop with its products, goals and index); once a process."""
@@ -179,6 +189,12 @@ def _load(folder: str | None, products: int | None, human: bool, seed: int) -> t
         ) from e
     finally:
         random.setstate(before)
+    loaded = len(first.server.all_products)
+    if (products is None or products > SMALL) and loaded <= SMALL:
+        raise UserError(
+            f"environment 'webshop': {products or 'all'} products are asked for and the checkout gives {loaded}; run "
+            "./setup.sh -d all, and name the files of all products in its web_agent_site/utils.py"
+        )
     return kind, first.server
 
 

@@ -204,6 +204,10 @@ def test_an_environment_that_fails_ends_its_own_episode_only(
     counts = summary["benchmarks"]["sokoban"]["outcomes"]
     assert counts["grader_failed"] == 2
     assert sum(counts.values()) == 12
+    played = [one for one in episodes(run).values() if one.failure is None]
+    means = summary["benchmarks"]["sokoban"]["environment"]
+    assert means["steps"] == pytest.approx(sum(one.steps for one in played) / 10)  # of those that were played
+    assert means["score"] == pytest.approx(sum(one.score or 0.0 for one in played) / 10)
     failed = episodes(run)[1, 0]
     assert failed.failure is not None
     assert "nothing_like_this" in failed.failure

@@ -107,6 +107,46 @@ def test_the_agents_sweep_has_the_papers_twenty_configurations():
                      ("alfworld", 1.0): 300, ("sokoban", 1.0): 30, ("webshop", 1.0): 80}  # fmt: skip
 
 
+def test_the_agents_sweep_has_the_papers_numbers_by_environment():
+    sweep = load_sweep(SWEEPS / "agentic.yaml", catalog=load(), environ={})
+    judged = next(entry.job.config for entry in sweep.jobs if entry.stage == "evaluate-v2")
+    rows = {row["name"]: row for row in judged["benchmarks"]}
+    assert {name: row["limit"] for name, row in rows.items()} == {
+        "alfworld": 134, "webshop": 500, "sokoban": 128, "scienceworld": 128,
+    }  # fmt: skip
+    assert {row["sampler"]["temperature"] for row in rows.values()} == {0.4}
+    answers = {"alfworld": 512, "webshop": 1024, "sokoban": 512, "scienceworld": 1024}
+    caps = {"alfworld": 50, "webshop": 15, "sokoban": 15, "scienceworld": 50}
+    assert {name: row["sampler"]["max_tokens"] for name, row in rows.items()} == answers
+    assert {name: row["data"]["options"]["cap"] for name, row in rows.items()} == caps
+    assert {row["data"]["split"] for row in rows.values()} == {"test"}
+    for entry in sweep.jobs:
+        if entry.job.kind == Kind.RL:
+            config = entry.job.config
+            assert config["reward"] == {"name": "episode", "success": 10, "failure": 0, "invalid": -0.1}
+            assert config["grpo"]["max_completion_length"] == answers[config["data"]["domain"]]
+            assert config["grpo"]["temperature"] == 1.0
+            assert {row["data"]["split"] for row in config["data"]["environments"]} == {"train"}
+    taught = next(entry.job.config for entry in sweep.jobs if entry.stage == "v2")
+    assert [one["ratio"] for one in taught["data"]["trajectories"]] == [19, 3, 1]
+    assert (taught["batch"]["examples"], taught["sft"]["max_steps"], taught["sft"]["learning_rate"]) == (32, 100, 5e-6)
+
+
+def test_the_probe_of_the_agents_sweep_plays_the_tasks_that_are_trained_on():
+    """Under a larger cap: what an environment makes of its options must not depend on the cap."""
+    sweep = load_sweep(SWEEPS / "agentic.yaml", catalog=load(), environ={})
+    (probe,) = [entry.job.config for entry in sweep.jobs if entry.job.kind == Kind.PROBE]
+    trained = {
+        one["name"]: one["data"]["options"] for entry in sweep.jobs if entry.job.kind == Kind.RL
+        for one in entry.job.config["data"]["environments"]
+    }  # fmt: skip
+    for row in probe["benchmarks"]:
+        options = row["data"]["options"]
+        assert (row["limit"], options["cap"]) == (128, 50)
+        assert {**options, "cap": None} == {**trained[row["name"]], "cap": None}
+    assert trained["sokoban"]["max_moves"] == trained["sokoban"]["cap"] == 15
+
+
 def test_the_agents_report_knows_every_configuration(tmp_path):
     sweep = load_sweep(SWEEPS / "agentic.yaml", ["matrix.seed=[0]"], catalog=load(), environ={})
     store = Store.open(tmp_path, create=True)

@@ -77,6 +77,16 @@ def test_what_does_not_fit_is_told_with_its_parts() -> None:
     assert "512 completions per generation" in large[0].batch
 
 
+def test_vllm_of_the_agents_sweep_gets_room_for_its_longest_sequence() -> None:
+    """Without a limit vLLM wants a cache for the whole context of the model, and does not start."""
+    fits = []
+    for generation in ([], ["defaults.rl.generation={mode: colocate, vllm_gpu_memory_utilization: 0.4}"]):
+        entries = trainings("agentic.yaml", "matrix.seed=[0]", *generation)
+        rows = memory(entries, {entry.job.id: entry.job for entry in entries}, ARCHITECTURES, 80.0)
+        fits.append({row.fit.fits for row in rows if row.fit and row.fit.generation})
+    assert fits == [{True}, {False}]
+
+
 def test_an_adapter_writes_smaller_states_than_full_training() -> None:
     plain = trainings("interventional.yaml", "matrix.base=[qwen2.5-7b-instruct]", "matrix.seed=[0]", "exclude=[]")
     adapter = trainings(
@@ -88,3 +98,15 @@ def test_an_adapter_writes_smaller_states_than_full_training() -> None:
         for entries in (plain, adapter)
     ]
     assert sizes[1] < sizes[0] / 5
+
+
+def test_a_pair_of_a_trajectory_is_counted_as_long_as_the_longest_prompt_and_answer() -> None:
+    entries = [entry for entry in trainings("agentic.yaml", "matrix.seed=[0]") if entry.stage == "v2"]
+    jobs = {entry.job.id: entry.job for entry in trainings("agentic.yaml", "matrix.seed=[0]")}
+    (pairs,) = memory(entries, jobs, ARCHITECTURES, 80.0)
+    short = [entry for entry in trainings("agentic.yaml", "matrix.seed=[0]", "stages.v2.sft.max_length=1024")
+             if entry.stage == "v2"]  # fmt: skip
+    (limited,) = memory(short, jobs, ARCHITECTURES, 80.0)
+    assert pairs.fit is not None
+    assert limited.fit is not None
+    assert pairs.fit.activations_gb > 1.5 * limited.fit.activations_gb

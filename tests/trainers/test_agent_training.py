@@ -45,6 +45,7 @@ def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str
     assert "kl_to_base/sokoban" in steps[6]
     tags = [record for record in attempt.records() if record["type"] == "tags"]
     assert "one row a step" in tags[0]["values"]["agent/samples"]
+    assert "not published" in tags[0]["values"]["agent/differs_from_paper"]
     listed = CliRunner().invoke(app, ["episode", directory.id, "--store", str(root)]).output.splitlines()
     assert listed[0].startswith(f"{directory.id}:sokoban:")
     assert "step 0 of the training" in listed[0]

@@ -84,6 +84,12 @@ def test_vllm_needs_room_for_its_weights_and_one_sequence():
     assert not tight.fits
     assert "no room for the KV cache of one sequence" in tight.in_words()
     assert fit(zero_stage=2, vllm_share=0.2, tensor_parallel=2).fits
+    # By itself it wants room for the whole context of the model: 131,072 tokens are 17.2 GB.
+    whole = fit(zero_stage=2, vllm_share=0.4, served_tokens=131_072)
+    assert not whole.fits
+    assert "one sequence of 131,072 tokens (33.2 GB)" in whole.in_words()
+    assert "set generation.vllm_max_model_length" in whole.in_words()
+    assert fit(zero_stage=2, vllm_share=0.4, served_tokens=16_384).fits
     apart = fit(zero_stage=3, vllm_share=0.9, vllm_apart=True)
     assert apart.generation_gb == 0.0
     assert "on GPUs of its own" in apart.in_words()

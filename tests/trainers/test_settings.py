@@ -27,6 +27,18 @@ def test_the_users_keys_pass_unchanged_over_our_defaults():
     assert made["seed"] == 3
 
 
+@pytest.mark.parametrize("kind", ["grpo", "rloo", "sft"])
+def test_the_weights_are_those_of_the_commit_that_the_job_names(kind):
+    section = settings.PASS_THROUGH[kind]
+    config = {"batch": BATCH, "model": {"hub": "org/model", "revision": "0123abc"}}
+    for given, loading in (({}, {}), ({"model_init_kwargs": {"dtype": "bfloat16"}}, {"dtype": "bfloat16"})):
+        made = settings.arguments(kind, {**config, section: given}, SPLIT, Path("/run"), gpu=False)
+        assert made["model_init_kwargs"] == {**loading, "revision": "0123abc"}
+    for unpinned in ({"hub": "org/model", "revision": None}, {"need": 0, "checkpoint": "last"}):
+        made = settings.arguments(kind, {**config, "model": unpinned}, SPLIT, Path("/run"), gpu=False)
+        assert "model_init_kwargs" not in made
+
+
 @pytest.mark.parametrize("key", sorted(settings.RESERVED))
 def test_what_the_job_decides_is_refused_with_the_place_to_set_it(key):
     with pytest.raises(settings.SettingsError, match=f"grpo.{key} is decided by the job; set "):

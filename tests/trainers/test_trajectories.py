@@ -12,6 +12,7 @@ from manager.atomic import JsonlWriter, read_jsonl
 from manager.job import Job, Kind
 from manager.run import Failed, Run
 from manager.store import Store
+from tests.trainers import running
 from trainers.trajectories import demonstrations
 
 LENGTHS = {"sciworld": 190, "alfworld": 31, "shop": 12}
@@ -68,3 +69,20 @@ def test_a_source_without_rows_fails_with_its_place(tmp_path: Path) -> None:
     (run.need(0).path / "trajectories" / "shop.jsonl").unlink()
     with pytest.raises(Failed, match="holds no row"):
         demonstrations(run)
+
+
+def test_long_states_are_learned_from_so_that_the_ratios_stay(tmp_path: Path) -> None:
+    """TRL leaves out what has more than 1024 tokens unless it is told otherwise."""
+    run = run_of(tmp_path, {"shop": 1.0})
+    path = run.need(0).path / "trajectories" / "shop.jsonl"
+    path.unlink()
+    writer = JsonlWriter(path)
+    for number in range(8):
+        asked = [{"role": "user", "content": "a state with very many objects; " * (40 * (number % 2))}]
+        writer.write({"messages": asked, "completion": f"<action>{number}</action>"})
+    writer.close()
+    config = running.sft_config(data=run.config["data"], batch={"examples": 8}, sft={"max_steps": 1})
+    attempt = running.start(running.add(tmp_path, "sft", config, run.job.needs))
+    assert attempt.wait()["outcome"] == "done"
+    assert attempt.events()["data"]["rows"] == 8
+    assert "examples_left_out" not in attempt.events()

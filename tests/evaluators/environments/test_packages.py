@@ -44,6 +44,13 @@ def test_reasoning_gym_splits_share_no_question() -> None:
 
 
 @needs("reasoning_gym")
+def test_reasoning_gym_task_without_two_splits_of_questions_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluators.environments.reasoning_gym.belongs_to", lambda content, split: split == "train")
+    with pytest.raises(UserError, match="too few questions for two splits"):
+        make("reasoning_gym").reset(0, "test")
+
+
+@needs("reasoning_gym")
 def test_reasoning_gym_wrong_answer_ends_the_episode_without_success() -> None:
     environment = make("reasoning_gym")
     environment.reset(0, "test")
@@ -200,6 +207,11 @@ def test_scienceworld_invalid_actions_and_two_worlds_in_one_process() -> None:
     assert other.reset(0) == before
     one.step("look around")
     assert one.oracle() is None  # off the package's own solution
+    for form in ("open OBJ", "move OBJ to OBJ", "pour OBJ in OBJ", "focus on OBJ", "read OBJ", "wait1"):
+        assert form in one.instruction()
+    assert "reset task" not in one.instruction()
+    electric = make("scienceworld", tasks=["power-component", "find-plant"])
+    assert "connect OBJ to OBJ" in electric.instruction()  # a form that only some tasks have
 
 
 @needs("scienceworld")
@@ -263,7 +275,7 @@ def test_alfworld_closed_furniture_hides_what_is_in_it() -> None:
 def test_alfworld_augmentation_adds_a_sentence_for_every_twelve() -> None:
     environment = make("alfworld")
     state = environment.reset(0, "train")
-    for epsilon, sentences in ((200, 16), (300, 25)):
+    for epsilon, sentences in ((200, 16), (300, 25), (11, 0)):
         longer = environment.augment(state, epsilon, random.Random(0))
         assert longer.count("Through the window you see a ") == sentences
 
@@ -294,6 +306,26 @@ def test_alfworld_official_layout_is_read(tmp_path: Path) -> None:
         environment.reset(1, "test")
     with pytest.raises(UserError, match="alfworld-download"):
         environment.reset(0, "train")
+
+
+@needs("alfworld")
+def test_alfworld_official_games_come_in_a_mixed_order(tmp_path: Path) -> None:
+    """Folders are named by kind of task: by name the first games, which jobs play, would be of one kind."""
+    from evaluators.environments.alfworld import _official_games
+
+    data = tmp_path / "immovable"  # only what is below the folder of a split tells what a game is about
+    kinds = ("look_at_obj", "pick_and_place", "pick_clean", "pick_heat")
+    for kind in kinds:
+        for trial in range(25):
+            place = data / "train" / f"{kind}-Mug-None-Desk-301" / f"trial_{trial}"
+            place.mkdir(parents=True)
+            (place / "game.tw-pddl").write_text(json.dumps({"solvable": True}))
+    games = _official_games(str(data), "train")
+    assert len(games) == 100
+    assert {game.parts[-3].partition("-")[0] for game in games[:15]} == set(kinds)
+    shutil.copytree(data, tmp_path / "elsewhere" / "json_2.1.1")  # what the package's ALFWORLD_DATA is, a folder higher
+    moved = _official_games(str(tmp_path / "elsewhere"), "train")
+    assert [game.parts[-3:] for game in moved] == [game.parts[-3:] for game in games]
 
 
 @needs("alfworld")

@@ -112,3 +112,10 @@ def test_a_page_shows_as_many_products_as_asked() -> None:
         assert shop.success
     with pytest.raises(UserError, match="page must be at least 1"):
         make("shop", page=0)
+
+
+def test_a_shop_without_two_splits_of_wishes_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluators.environments.shop.belongs_to", lambda content, split: split == "train")
+    assert make("shop").reset(0, "train")
+    with pytest.raises(UserError, match="too few wishes for two splits"):
+        make("shop").reset(0, "test")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evaluators.environment import belongs_to, read_action
 from evaluators.environments import make, names
-from evaluators.environments.sokoban import MOVES, generate, moved, read_levels, solve
+from evaluators.environments.sokoban import MOVES, VIEWS, generate, moved, read_levels, solve
 from manager.errors import UserError
 from tests.evaluators.environments import contract
 
@@ -44,7 +44,7 @@ def test_oracle_solves_every_task() -> None:
 def test_contract() -> None:
     contract.check_repeats(lambda: make("sokoban"), range(5))
     contract.check_invalid_actions(make("sokoban"))
-    for view in ("coordinates", "matrix", "short"):
+    for view in VIEWS:
         contract.check_augmentation(make("sokoban", view=view), range(10), 40)
     environment = make("sokoban")
     contract.check_splits_are_disjoint(environment, lambda: environment._level.text(), 150)  # type: ignore[attr-defined]
@@ -68,6 +68,14 @@ def test_augmentation_names_so_many_things_out_of_reach(epsilon: float, lines: i
 def test_other_sizes(height: int, width: int, boxes: int, cap: int) -> None:
     environment = make("sokoban", height=height, width=width, boxes=boxes, cap=cap)
     assert contract.solved_share(environment, range(10), "test") == 1.0
+
+
+def test_a_larger_cap_leaves_the_tasks_as_they_are_where_their_plans_are_bounded() -> None:
+    """Probing under another cap measures the tasks that are trained on."""
+    played, probed, longer = make("sokoban"), make("sokoban", cap=50, max_moves=15), make("sokoban", cap=50)
+    assert [played.reset(task, "test") for task in range(40)] == [probed.reset(task, "test") for task in range(40)]
+    assert probed.cap == 50
+    assert max(len(longer.oracle() or []) for task in range(100) if longer.reset(task, "test")) > 15
 
 
 def test_rules(tmp_path: Path) -> None:
@@ -116,6 +124,22 @@ def test_states_name_what_is_there(tmp_path: Path) -> None:
     assert len(shown) == 4
 
 
+def test_the_view_of_cells_tells_what_each_of_them_holds(tmp_path: Path) -> None:
+    path = tmp_path / "levels.txt"
+    path.write_text("######\n#@$ .#\n#*   #\n######\n")
+    shown = {}
+    for split in ("train", "test"):
+        environment = make("sokoban", levels=str(path), view="cells")
+        if environment.task_count(split):
+            shown[split] = [environment.reset(0, split), environment.step("right").text]
+    ((first, second),) = shown.values()
+    assert first.split("All cells:\n")[1].count("\n") == 23
+    for line in ("Row 0, column 0: a wall.", "Row 1, column 1: free floor, where you are.", "Row 1, column 2: a box.",
+                 "Row 1, column 4: a target.", "Row 2, column 1: a box on a target."):  # fmt: skip
+        assert line in first.split("\n")
+    assert "Row 1, column 1: free floor.\nRow 1, column 2: free floor, where you are." in second
+
+
 def test_score_counts_boxes_on_targets() -> None:
     environment = make("sokoban", boxes=2, cap=60)
     environment.reset(0, "train")
@@ -130,10 +154,12 @@ def test_score_counts_boxes_on_targets() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"view": "picture"}, "view 'picture' is not one of coordinates, matrix, short"),
+        ({"view": "picture"}, "view 'picture' is not one of coordinates, cells, matrix, short"),
         ({"boxes": 9}, "9 boxes do not fit"),
         ({"colour": "red"}, "has no option colour; it has: height, width"),
         ({"cap": 0}, "cap must be at least 1"),
+        ({"max_moves": 2}, "max_moves 2 is less than min_moves 3"),
+        ({"levels": "no/such/levels.txt"}, "levels: no/such/levels.txt cannot be read"),
     ],
 )
 def test_wrong_options_are_told(options: dict[str, object], message: str) -> None:

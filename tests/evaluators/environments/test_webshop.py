@@ -81,6 +81,40 @@ def test_pages_are_lines_and_actions_are_those_of_the_page(folder: str) -> None:
     assert not shop.success
 
 
+@pytest.mark.parametrize("words", ["red [cotton] shirt", "red\n cotton shirt", "[red shirt]"])
+def test_brackets_and_line_breaks_are_no_words(folder: str, words: str) -> None:
+    """WebShop itself does nothing then, and says nothing."""
+    shop = make("webshop", folder=folder)
+    before = shop.reset(0, "test")
+    shown = shop.step(f"search[{words}]")
+    assert shown.valid
+    assert shown.text != before
+
+
+@pytest.mark.parametrize("words", ["<r>", "<q> shirt", "<a> cotton", "<words>", "[ ]"])
+def test_commands_of_the_shop_itself_are_no_searches(folder: str, words: str) -> None:
+    shop = make("webshop", folder=folder)
+    shop.reset(0, "test")
+    assert not shop.step(f"search[{words}]").valid
+
+
+def test_a_button_that_webshop_cannot_read_is_not_possible(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = make("webshop", folder=folder)
+    shop.reset(0, "test")
+    shop.step("search[shirt]")
+    site = shop._site  # type: ignore[attr-defined]
+    monkeypatch.setattr(site, "_clickables", lambda: ["back to search", "xl [slim]", "xl]"])
+    assert not shop.step("click[xl [slim]]").valid
+    assert shop.step("click[back to search]").valid
+
+
+def test_fewer_products_than_asked_for_are_told(folder: str) -> None:
+    """A checkout reads the file of 1,000 products whatever number is asked for, beside an index of more."""
+    for products in (None, 100000):
+        with pytest.raises(UserError, match=r"products are asked for and the checkout gives 40; run ./setup.sh -d all"):
+            make("webshop", folder=folder, products=products)
+
+
 def test_oracle_finds_its_way_from_any_page_also_for_human_goals(folder: str) -> None:
     for goals in ("human", "synthetic"):
         shop = make("webshop", folder=folder, goals=goals)

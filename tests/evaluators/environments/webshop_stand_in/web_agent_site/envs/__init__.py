@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import string
 
 COLOURS, SIZES = ("red", "blue", "green", "black"), ("small", "medium", "large", "x-large")
@@ -22,6 +23,7 @@ class _Server:
             kind = KINDS[number % 4]
             name = f"{string.ascii_uppercase[number % 26]}{number} {kind}"
             self.products[asin] = {"asin": asin, "name": name, "query": kind, "price": random.uniform(10, 90)}
+        self.all_products = list(self.products.values())
         self.goals = [
             {
                 "asin": asin, "name": product["name"], "query": product["query"], "attributes": ["cotton"],
@@ -76,8 +78,8 @@ class WebAgentTextEnv:
         return ["back to search", "< prev", "buy now", *COLOURS, *SIZES]
 
     def step(self, action):
-        what, _, rest = action.partition("[")
-        argument = rest.removesuffix("]").lower()
+        found = re.match(r"(.+)\[(.+)\]", action)  # the original's way: the last bracket counts, and no line break
+        what, argument = (found[1], found[2].lower()) if found else (action, "")
         reward, done = 0, False
         if what == "search" and argument:
             self._page, self._found, self._number = "results", self.server.found(argument), 0
