@@ -245,5 +245,5 @@ def _kind(identifier: str) -> str | None:
 
 
 def make(data: str | None = None, kinds: list[str] | None = None, cap: int = 50) -> AlfWorld:
-    """`data`: the folder `json_2.1.1` of the official games, or the one above; without it problems of our own, of the named kinds."""
+    """`data`: the folder `json_2.1.1` of the official games, or the one above; without it our own, of these kinds."""
     return AlfWorld(data, tuple(kinds or KINDS), cap)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from evaluators.environment import belongs_to, read_action
 from evaluators.environments import make, names
-from evaluators.environments.sokoban import MOVES, VIEWS, generate, moved, read_levels, solve
+from evaluators.environments._sokoban_levels import MOVES, generate, moved, read_levels, solve
+from evaluators.environments.sokoban import VIEWS
 from manager.errors import UserError
 from tests.evaluators.environments import contract
 
