@@ -1,8 +1,8 @@
 """Steps a second and memory of each environment: one alone, and 64 side by side in one process.
 
 Run: python -m tests.bench.bench_environments [NAME ...]. Random admissible actions; an environment whose package is not
-installed is named and left out. ScienceWorld and ALFWorld run 8 side by side. `pool` is the same number of
-environments in an EnvironmentPool, one process a core, stepped together.
+installed is named and left out. `pool` is the same number of environments in an EnvironmentPool, one process a core,
+stepped together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evaluators.environments import make, names
 from manager.errors import UserError
 
 SECONDS = 3.0
-SIDE_BY_SIDE = {"scienceworld": 8, "alfworld": 8}
+SIDE_BY_SIDE = 64
 
 
 def _memory_mb() -> float:
@@ -83,13 +83,12 @@ def main(chosen: list[str]) -> None:
         rng = random.Random(0)
         alone, resets, characters = _play([one], rng)
         before = _memory_mb()
-        many = [make(name) for _ in range(SIDE_BY_SIDE.get(name, 64))]
+        many = [make(name) for _ in range(SIDE_BY_SIDE)]
         together, _, _ = _play(many, rng)
         pooled = _pooled(name, len(many), rng)
         each = (_memory_mb() - before) / len(many)
         figures = f"{alone:12.0f} {together:11.0f} {pooled:8.0f} {pooled / together:6.2f} {resets:9.1f} {characters:6}"
-        note = "" if len(many) == 64 else f"   ({len(many)} side by side)"
-        print(f"{name:14} {figures} {each:8.2f}{note}")
+        print(f"{name:14} {figures} {each:8.2f}")
 
 
 if __name__ == "__main__":
