@@ -96,6 +96,11 @@ class Episode:
     def completion_tokens(self) -> int:
         return sum(turn.completion_tokens for turn in self.turns)
 
+    @property
+    def thought(self) -> float | None:
+        """The share of its answers with a thought before the action: asked for and not enforced, so it is counted."""
+        return sum(has_thought(turn.completion) for turn in self.turns) / len(self.turns) if self.turns else None
+
 
 class EnvironmentFailed(Exception):
     """An environment raised, died or hung where it has no other way to tell: the episode is over."""
@@ -185,6 +190,12 @@ def messages(instruction: str, past: Sequence[Turn], state: str, settings: Agent
         parts.append(f"Step {len(past) + 1}. Your last {last}:\n\n{earlier}")
     parts += [f"You see now:\n{state}", form] if settings.rules else [state]
     return [{"role": "user", "content": "\n\n".join(parts)}]
+
+
+def has_thought(completion: str) -> bool:
+    """Whether it thinks; some chat templates open the thinking in the prompt, so the end of it counts."""
+    before, closed, _ = completion.partition("</think>")
+    return bool(closed and before.replace("<think>", "").strip())
 
 
 def answer(action: str, thought: str, *, thinking: bool) -> str:

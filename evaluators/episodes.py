@@ -275,6 +275,7 @@ class EpisodeEvaluation:
         if episode.score is not None:  # of an episode that its environment ended nothing is known
             self._tallies[name][episode.task, episode.sample] = {
                 "steps": float(episode.steps), "invalid": float(episode.invalid), "score": episode.score,
+                "thought": episode.thought or 0.0,
             }  # fmt: skip
         record = record_of(episode)
         if record.key not in self._records[name]:
@@ -288,7 +289,7 @@ class EpisodeEvaluation:
 
     def _means(self, name: str) -> dict[str, float | None]:
         tallies = list(self._tallies[name].values())
-        return {key: mean(tally[key] for tally in tallies) for key in ("score", "steps", "invalid")}
+        return {key: mean(tally[key] for tally in tallies) for key in ("score", "steps", "invalid", "thought")}
 
     def _log(self, name: str) -> None:
         values = {"pass@1": self._summary(name)["pass_at_1"], **self._means(name)}

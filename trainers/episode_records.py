@@ -35,6 +35,7 @@ class Line:
     score: float | None
     steps: int
     invalid: int
+    thought: float | None  # share of its answers
     augmented: bool
     prompt_tokens: int
     answers: tuple[int, ...]  # tokens of each
@@ -49,7 +50,7 @@ class Line:
         prompts = sum(len(step.prompt) for step in rollout.steps)
         cut = sum(step.cut for step in rollout.steps)
         return Line(one.environment, one.task, one.sample, str(outcome), worth, one.score, one.steps, one.invalid,
-                    one.augmented, prompts, lengths, cut, one.failure or one.too_long)  # fmt: skip
+                    one.thought, one.augmented, prompts, lengths, cut, one.failure or one.too_long)  # fmt: skip
 
 
 def values_of(lines: Sequence[Line]) -> dict[str, float]:
@@ -82,6 +83,7 @@ def _means(name: str, lines: Sequence[Line]) -> dict[str, float | None]:
         f"{name}/return": mean(line.worth for line in lines if line.worth is not None),
         f"{name}/steps": mean(float(line.steps) for line in lines),
         f"{name}/invalid": mean(float(line.invalid) for line in lines),
+        f"{name}/thought": mean(line.thought for line in lines),
     }
 
 
@@ -143,6 +145,7 @@ def _columns(lines: Sequence[Line], judged: Advantages) -> Mapping[str, Any]:
             "score": [line.score for line in lines],
             "steps": [line.steps for line in lines],
             "invalid": [line.invalid for line in lines],
+            "thought": [line.thought for line in lines],
             "augmented": [line.augmented for line in lines],
             "tokens": [sum(line.answers) for line in lines],
             "why": [line.why for line in lines],

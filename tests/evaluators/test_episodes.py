@@ -12,7 +12,7 @@ import pytest
 
 from evaluators import collect, probe
 from evaluators import run as evaluation
-from evaluators.agent import AgentSettings, Augment, Episode, Play, Turn, messages
+from evaluators.agent import AgentSettings, Augment, Episode, Play, Turn, has_thought, messages
 from evaluators.environments import facts
 from evaluators.worlds import Here, Worlds
 from manager.atomic import read_jsonl
@@ -117,6 +117,7 @@ def test_every_episode_is_kept_with_every_step_and_its_outcome(model: Path, tmp_
             assert episode.invalid == sum(not turn.valid for turn in episode.turns)
         part = summary["benchmarks"][name]
         assert part["pass_at_1"] == pytest.approx(sum(one.success for one in played.values()) / 12)
+        assert part["environment"]["thought"] == 0.0, "a model of random weights opens and closes no thought"
         assert part["environment"]["invalid"] == pytest.approx(sum(one.invalid for one in played.values()) / 12)
     logged = {
         key: value
@@ -284,3 +285,14 @@ def test_environments_in_other_processes_give_the_same_episodes(model: Path, tmp
         patch.setattr("evaluators.worlds.facts", facts)
         evaluation.main(here)
     assert episodes(there) == episodes(here)
+
+
+def test_answers_that_think_are_counted() -> None:
+    answers = (
+        "<think>left of it</think><action>right</action>", "left of it</think><action>right</action>",
+        "<think> </think><action>right</action>", "<action>right</action>", "<think>and then",
+    )  # fmt: skip
+    assert [has_thought(one) for one in answers] == [True, True, False, False, False]
+    turns = tuple(Turn("", one, "right", True) for one in answers)
+    assert Episode("sokoban", 0, 0, 0, False, 0.0, 5, 0, False, turns).thought == pytest.approx(0.4)
+    assert Episode("sokoban", 0, 0, 0, False, 0.0, 0, 0, False, ()).thought is None
