@@ -62,9 +62,10 @@ def file_identity(source: DataSource, split: str, folder: Path) -> str | None:
 
 
 def _beside(benchmark: Benchmark, folder: Path) -> list[str]:
-    """Files that the prompts use beside the rows."""
+    """Files that prompts and scores use beside the rows: fetched ones, and those put there by hand (`beside`)."""
     extra: Callable[[], dict[str, str]] = getattr(benchmark, "extra_files", dict)
-    return [f"{name}={_digest(folder / name)}" for name in extra() if (folder / name).is_file()]
+    by_hand: tuple[str, ...] = getattr(benchmark, "beside", ())
+    return [f"{name}={_digest(folder / name)}" for name in (*extra(), *by_hand) if (folder / name).is_file()]
 
 
 def _digest(path: Path) -> str:
