@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -52,6 +54,28 @@ def test_answers_are_scored_and_every_request_says_what_it_should(tmp_path: Path
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 1.0, 8)
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert {record["prompt_tokens"] for record in outcomes(run).values()} == {5}
+
+
+def test_the_command_takes_a_served_model_by_its_own_name(tmp_path: Path) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if path == "/v1/models":
+            return models("served-model")
+        bodies.append(body)
+        return completion(right(body))
+
+    with server(answer) as url:
+        command = [
+            sys.executable, "-m", "manager", "evaluate", "served-model", "--suite", "mini_math", "--limit", "2",
+            "--cluster", "local", "--store", str(tmp_path / "runs"), "--engine", "openai",
+            "--engine-option", f"base_url={url}", "--no-thinking",
+        ]  # fmt: skip
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "100.0  (2 items × 4: 8 right)" in ran.stdout
+    assert {body["model"] for body in bodies} == {"served-model"}
+    assert bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_base_models_are_asked_with_few_shots_as_text(tmp_path: Path) -> None:
