@@ -74,7 +74,7 @@ def load(settings: EngineSettings) -> VllmEngine:
     options = {"seed": settings.seed % 2**31, **(CPU_OPTIONS if cpu else {}), **settings.options}
     if not cpu:
         memory = vllm.platforms.current_platform.get_device_total_memory()
-        check_fits(settings.model, memory, options)
+        check_fits(settings.model, memory, options, settings.revision)
     guard = Guard()
     try:
         llm = vllm.LLM(model=settings.model, revision=settings.revision, **options)
