@@ -18,6 +18,9 @@ from evaluators.data import default_data_dir, sha256_of, split_file
 from evaluators.fetch import data_sources
 from manager.errors import UserError
 
+# How a row of another form shows: a field is absent, empty, or holds something else.
+NOT_AS_EXPECTED = (KeyError, TypeError, AttributeError, ValueError, IndexError)
+
 
 def missing(names: Iterable[str], data_dir: Path | None = None, split: str = "test") -> dict[str, str]:
     """benchmark -> what is not there and what to run, for those whose first item cannot be read."""
@@ -28,7 +31,18 @@ def missing(names: Iterable[str], data_dir: Path | None = None, split: str = "te
                 found[name] = f"data of {name!r}, split {split!r}, has no rows; run `manager data fetch --suite {name}`"
         except UserError as e:
             found[name] = str(e)
+        except NOT_AS_EXPECTED as e:
+            found[name] = of_other_fields(name, 0, e)
     return found
+
+
+def of_other_fields(name: str, good: int, error: Exception) -> str:
+    """What to tell of a row that is not as the benchmark expects it."""
+    what = f"has no field {error}" if isinstance(error, KeyError) else f"is not as expected: {error}"
+    return (
+        f"a row of {name!r} after {good} good ones {what}; is the data of another revision? `manager data check` "
+        "compares checksums, `manager data fetch` brings it again"
+    )
 
 
 def identity(name: str, data_dir: Path | None = None, split: str = "test") -> str:
@@ -62,9 +76,10 @@ def file_identity(source: DataSource, split: str, folder: Path) -> str | None:
 
 
 def _beside(benchmark: Benchmark, folder: Path) -> list[str]:
-    """Files that the prompts use beside the rows."""
+    """Files that prompts and scores use beside the rows: fetched ones, and those put there by hand (`beside`)."""
     extra: Callable[[], dict[str, str]] = getattr(benchmark, "extra_files", dict)
-    return [f"{name}={_digest(folder / name)}" for name in extra() if (folder / name).is_file()]
+    by_hand: tuple[str, ...] = getattr(benchmark, "beside", ())
+    return [f"{name}={_digest(folder / name)}" for name in (*extra(), *by_hand) if (folder / name).is_file()]
 
 
 def _digest(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluators import benchmarks
 from evaluators.benchmark import Benchmark, Item
+from evaluators.benchmark_data import NOT_AS_EXPECTED, of_other_fields
 from evaluators.engine import EngineError, Prompt
 from evaluators.prompts import Prompter, Prompting, chat_prompt, plain_prompt
 from manager.errors import UserError
@@ -70,7 +71,11 @@ def show_prompt(
 
 def find_item(benchmark: Benchmark, item_id: str, split: str, data_dir: Path | None) -> Item:
     """The item with that id, or else at that place."""
-    items = list(benchmark.items(split, data_dir))
+    items: list[Item] = []
+    try:
+        items.extend(benchmark.items(split, data_dir))
+    except NOT_AS_EXPECTED as error:
+        raise UserError(of_other_fields(benchmark.name, len(items), error)) from error
     for item in items:
         if item.id == item_id:
             return item

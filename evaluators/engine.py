@@ -69,7 +69,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back for a request. `failed` says why nothing did."""
+    """What came back for a request. `failed` says why nothing did, `again` that asking again may help."""
 
     key: tuple[str, str, int]
     text: str
@@ -78,6 +78,7 @@ class Completion:
     completion_tokens: int
     failed: str = ""
     in_thinking: bool = False  # the prompt ends with an open `<think>`; said by the evaluation, not by an engine
+    again: bool = False
     too_long: bool = False  # it failed because the prompt does not fit the context
 
 

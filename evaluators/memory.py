@@ -43,13 +43,28 @@ def needed_bytes(model: Path, context: int | None, devices: int) -> int | None:
     return int((weights + (a_token or 0) * length) / devices + OVERHEAD)
 
 
-def check_fits(model: str, device_bytes: int, options: Mapping[str, Any]) -> None:
-    """EngineError with the estimate and what to change, if the device is too small. Hub ids are not looked up."""
-    if not Path(model).is_dir() or options.get("quantization") or options.get("cpu_offload_gb"):
+def files_of(model: str, revision: str | None = None) -> Path | None:
+    """The folder with the model's files: its own, or that of a hub id in the cache on this disk; None if neither."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(model, "config.json", revision=revision)
+    except HFValidationError:
+        return None  # no folder and no id: the engine tells
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def check_fits(model: str, device_bytes: int, options: Mapping[str, Any], revision: str | None = None) -> None:
+    """EngineError with the estimate and what to change, if the device is too small."""
+    folder = files_of(model, revision)
+    if folder is None or options.get("quantization") or options.get("cpu_offload_gb"):
         return
     devices = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
     context = options.get("max_model_len")
-    needed = needed_bytes(Path(model), context if isinstance(context, int) else None, devices)
+    needed = needed_bytes(folder, context if isinstance(context, int) else None, devices)
     usable = device_bytes * float(options.get("gpu_memory_utilization", UTILISATION))
     if needed is not None and needed > usable:
         raise EngineError(

@@ -13,6 +13,7 @@ from typing import Any
 
 from evaluators import benchmarks
 from evaluators.benchmark import Benchmark, Item, Sampler
+from evaluators.benchmark_data import NOT_AS_EXPECTED, of_other_fields
 from evaluators.engine import sample_seed
 from evaluators.records import Key
 from evaluators.shards import part
@@ -86,11 +87,9 @@ def _read_items(benchmark: Benchmark, limit: int | None, data_dir: Path | None) 
         items.extend(islice(benchmark.items("test", data_dir), limit))
     except UserError as error:
         raise Failed(str(error), cause="data") from error
-    except KeyError as error:
+    except NOT_AS_EXPECTED as error:
         raise Failed(
-            f"benchmarks.{benchmark.name}: a row after {len(items)} good ones has no field {error}; is the data of "
-            "another revision? `manager data check` compares checksums, `manager data fetch` brings it again",
-            cause="data",
+            f"benchmarks.{benchmark.name}: {of_other_fields(benchmark.name, len(items), error)}", cause="data"
         ) from error
     except FileNotFoundError as error:
         raise Failed(f"benchmarks.{benchmark.name}: its data cannot be read: {error}", cause="data") from error

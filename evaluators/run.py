@@ -39,6 +39,7 @@ from manager.job import Kind
 from manager.run import Failed, Run, Stopped
 
 ENGINE_STARTS = 2  # an engine that dies is started again once
+FEW = 0.01  # so many of the samples may stay without a completion where asking again did not help
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -59,6 +60,7 @@ class Tally:
 
     records: dict[str, dict[Key, Record]] = field(default_factory=dict)
     tokens: int = 0
+    again: list[str] = field(default_factory=list)  # why samples have no completion that may have one later
 
     def done(self) -> int:
         return sum(len(records) for records in self.records.values())
@@ -107,7 +109,20 @@ class Evaluation:
             pool.abandon()
             self._files.close()
             raise
+        self._check_complete()
         return self._finish()
+
+    def _check_complete(self) -> None:
+        """A server that was away for a while leaves holes: another attempt asks for these, and only for these."""
+        lacking = self._tally.again
+        tried_again = int(self._run.attempt_dir.name) > 1
+        if lacking and not (tried_again and len(lacking) <= FEW * self._total):
+            self._files.close()
+            raise Failed(
+                f"{len(lacking)} of {self._total} samples have no completion: {lacking[0]}; the next attempt asks for "
+                "these alone",
+                cause="engine_failed", retryable=True,
+            )  # fmt: skip
 
     def _reuse(self) -> None:
         """Take over the records that other jobs have of the same samples."""
@@ -173,6 +188,7 @@ class Evaluation:
                 if completion.too_long:
                     self._record(work, completion, Score(0.0, Outcome.TOO_LONG, None, completion.failed))
                 elif completion.failed:
+                    self._tally.again += [completion.failed] if completion.again else []
                     self._record(work, completion, Score(None, Outcome.ENGINE_FAILED, None, completion.failed))
                 else:
                     self._files.write_generated(completion)

@@ -47,6 +47,7 @@ _faults_lock = threading.Lock()
 
 class AiderPolyglot(CodeBenchmark):
     name = "aider_polyglot"
+    version = 2
     source = DataSource(hub=None, folder="aider_polyglot", splits={"test": "test"})
     sampler = Sampler(samples=1, temperature=0.0, top_p=1.0, max_tokens=16192)
 

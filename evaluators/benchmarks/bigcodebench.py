@@ -55,6 +55,7 @@ _faults_lock = threading.Lock()
 
 class BigCodeBench(CodeBenchmark):
     name = "bigcodebench"
+    version = 2
     source = DataSource(
         hub="bigcode/bigcodebench", revision=None, folder="bigcodebench", splits={"test": "v0.1.4"}
     )

@@ -104,7 +104,7 @@ class LegalBench:
     name: str = "legalbench"
     domain: str = "knowledge"
     subdomain: str | None = "law"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -19,7 +19,7 @@ class MedQA:
     name: str = "medqa"
     domain: str = "knowledge"
     subdomain: str | None = "medicine"
-    version: int = 1
+    version: int = 2
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -29,7 +29,7 @@ class TabFact:
     name: str = "tabfact"
     domain: str = "knowledge"
     subdomain: str | None = "tables"
-    version: int = 1
+    version: int = 2
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -30,6 +30,7 @@ class Usaco(CodeBenchmark):
 
     name = "usaco"
     source = _SOURCE
+    beside = ("usaco/tests.jsonl",)
     sampler = Sampler(samples=1, temperature=0.7, top_p=1.0, max_tokens=16192)
 
     def items(self, split: str, data_dir: Path | None = None) -> Iterator[Item]:

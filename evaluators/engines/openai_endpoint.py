@@ -212,7 +212,7 @@ class EndpointEngine:
             return _failed(request, why, too_long=any(mark in why.lower() for mark in TOO_LONG))
         if unreachable:
             raise EngineDied(f"the server cannot be reached: {why}")
-        return _failed(request, why)
+        return _failed(request, why, again=True)
 
     def _pause(self, attempt: int) -> float:
         """Doubling with some chance in it, so that refused requests do not come back all at once."""
@@ -220,8 +220,8 @@ class EndpointEngine:
         return longest * random.uniform(0.5, 1.0)
 
 
-def _failed(request: Request, why: str, too_long: bool = False) -> Completion:
-    return Completion(request.key, "", Ended.EMPTY, None, 0, failed=why or "stopped", too_long=too_long)
+def _failed(request: Request, why: str, *, too_long: bool = False, again: bool = False) -> Completion:
+    return Completion(request.key, "", Ended.EMPTY, None, 0, failed=why or "stopped", again=again, too_long=too_long)
 
 
 def _completion(request: Request, answer: httpx.Response) -> Completion:

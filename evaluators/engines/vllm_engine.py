@@ -74,7 +74,7 @@ def load(settings: EngineSettings) -> VllmEngine:
     options = {"seed": settings.seed % 2**31, **(CPU_OPTIONS if cpu else {}), **settings.options}
     if not cpu:
         memory = vllm.platforms.current_platform.get_device_total_memory()
-        check_fits(settings.model, memory, options)
+        check_fits(settings.model, memory, options, settings.revision)
     guard = Guard()
     try:
         llm = vllm.LLM(model=settings.model, revision=settings.revision, **options)
@@ -175,6 +175,6 @@ def _completion(request: Request, output: Any) -> Completion:
     prompt_tokens = len(output.prompt_token_ids or ())
     if answer.finish_reason not in ("stop", "length"):
         why = f"vLLM ended it with {answer.finish_reason!r}"
-        return Completion(request.key, "", Ended.EMPTY, prompt_tokens, len(answer.token_ids), failed=why)
+        return Completion(request.key, "", Ended.EMPTY, prompt_tokens, len(answer.token_ids), failed=why, again=True)
     ended = Ended.LENGTH if answer.finish_reason == "length" else Ended.STOP if answer.text else Ended.EMPTY
     return Completion(request.key, answer.text, ended, prompt_tokens, len(answer.token_ids))

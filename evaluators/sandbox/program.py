@@ -94,7 +94,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Command:
-    """Programs of any language: commands one after another, until one fails, in one working directory."""
+    """Programs of any language: commands one after another, until one fails, in one working directory.
+
+    The last one reads `stdin`, which up to 64 KiB can be read once; the others read nothing.
+    """
 
     steps: tuple[Step, ...]
     files: Mapping[str, str] = field(default_factory=dict)

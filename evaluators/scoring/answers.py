@@ -23,6 +23,8 @@ _PHRASE = re.compile(
     r"(?:\s*[:：]|\s+(?:is|are|should\s+be|would\s+be|must\s+be|=)\b\s*:?|\s*=)",
     re.IGNORECASE,
 )
+# "The wrong answer is 12" states none.
+_OF_ANOTHER = re.compile(r"\b(?:wrong|incorrect|false|mistaken|other|another|alternative|tempting)\s+$", re.IGNORECASE)
 # Windows keep the search linear in texts that repeat themselves for megabytes; an answer stands at the end.
 _MAX_ANSWER = 4000
 _MAX_TAIL = 200_000
@@ -91,9 +93,11 @@ def hashes(text: str) -> str | None:
 
 
 def phrases(text: str) -> list[str]:
-    """What follows each 'the answer is' or 'Answer:' up to the end of its line, in order."""
+    """What follows each 'the answer is' or 'Answer:' up to the end of its line, in order. Not 'the wrong answer is'."""
     rests = []
     for match in deque(_PHRASE.finditer(text[-_MAX_TAIL:]), maxlen=_MAX_MATCHES):
+        if _OF_ANOTHER.search(match.string, max(0, match.start() - 20), match.start()):
+            continue
         rest = match.string[match.end() : match.end() + _MAX_ANSWER].lstrip(" \t*_`")
         if rest.startswith("\n"):  # "**Answer:**" on a line of its own
             rest = rest.lstrip()

@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 from evaluators.benchmark import Outcome, Score
 from evaluators.scoring import answers
+from evaluators.scoring.choice_words import (
+    AROUND,
+    CALLED_FALSE,
+    CONDITIONAL,
+    GOES_ON_AS_ANSWER,
+    REJECTED_AFTER,
+    REJECTED_BEFORE,
+    asserted,
+    hedged,
+    judged_alone,
+    leading,
+    marked,
+)
 
 _TAIL = 20_000
-# What may follow the letter A where it is a choice and not an article.
-_AFTER_A = r"(?=\s*(?:$|[\n.,;:!?)\]}*_\"'—–(]|-\s|(?:because|since|as|is|was|due|for|given|and|but|based|per)\b))"
-_CORRECT = r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:clearly\s+|definitely\s+|thus\s+|also\s+|likely\s+)*)"
-_GOOD = r"(?:the\s+|a\s+|most\s+|probably\s+|likely\s+)*(?:correct|right|best|appropriate|true|answer|likely)"
-_REJECTED_AFTER = re.compile(
-    r"[\s*_)\]\"':–—-]*(?:is|was|are|would\s+be|seems|can|could|cannot|does|doesn't|isn't|did|has|might|may)?\s*"
-    r"(?:clearly\s+|also\s+|therefore\s+|definitely\s+)?"
-    r"(?:not\b|n't|incorrect|wrong|false|ruled?\s+out|excluded|eliminated|unlikely|less\s+likely|no\s+longer|"
-    r"isn't|doesn't|wasn't|cannot|can't|can\s+be\s+(?:ruled|excluded|eliminated|rejected))",
-    re.IGNORECASE,
-)
-_REJECTED_BEFORE = re.compile(
-    r"(?:\bnot|n't\s+be|n't|\bisn't|\bwasn't|rather\s+than|instead\s+of|rules?\s+out|ruling\s+out|ruled\s+out|"
-    r"eliminat(?:e|es|ed|ing)|exclud(?:e|es|ed|ing)|reject(?:s|ed|ing)?|unlike|except|neither|nor|than|"
-    r"tempting\s+to\s+(?:say|choose|pick)|discard(?:s|ed|ing)?|incorrect(?:ly)?|wrong(?:ly)?)"
-    r"\s*(?:\b(?:be|is|it|the|option|options|choice|answer|choices)\b\s*)*[\s\"'(*:]*$",
-    re.IGNORECASE,
-)
 
 
 def score_letter(completion: str, gold: str, options: Mapping[str, str], *, truncated: bool = False) -> Score:
@@ -65,22 +59,25 @@ def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True)
     for how, statement in _statements(text):
         if letter := _letter_in(statement, options):
             return letter, how
-    if letter := _last_accepted(_asserted(letters), text):
+    if letter := _last_accepted(asserted(letters), text) or _only_true(letters, text):
         return letter, "stated as correct"
     if not complete:
         return None
     stripped = text.strip()
     lines = [line.strip() for line in stripped.splitlines() if line.strip()]
-    for how, line in (("last line", lines[-1]), ("first line", lines[0])) if lines else ():
-        if (alone := line.strip("().:[]*# ").upper()) in options:
+    ends = (("last line", lines[-1]), ("first line", lines[0])) if lines else ()
+    for how, line in ends:
+        if (alone := line.strip(AROUND).upper()) in options:
             return alone, how
-        if (match := _leading(letters).match(line)) and not _REJECTED_AFTER.match(line[match.end() :]):
-            return _named(match), how
+    for how, line in ends:
+        if (led := _led_by(line, options)) and _is_verdict(*led, options):
+            return led[0], how
     if letter := _option_text(stripped, options, whole=len(stripped) <= 300):
         return letter, "text of the option"
-    if letter := _last_accepted(_marked(letters), text):
-        return letter, "last letter in brackets"
-    return None
+    if lines and hedged(letters).search(lines[-1]):
+        return None
+    letter = _last_accepted(marked(letters), text)
+    return (letter, "last letter in brackets") if letter else None
 
 
 def find_label(text: str, labels: tuple[str, ...], *, complete: bool = True) -> tuple[str, str] | None:
@@ -117,17 +114,42 @@ def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
     statement = _ADVERBS.sub("", _bare(statement))
     if re.match(r"(?:not|n't|neither)\b", statement, re.IGNORECASE):
         return _instead(statement, options)
-    if (alone := statement.strip("().:[]{} ").upper()) in options:  # before the texts: an option's text may be a letter
+    if (alone := statement.strip(AROUND).upper()) in options:  # before the texts: an option's text may be a letter
         return alone
     if letter := _option_text(statement, options, whole=True):
         return letter
-    match = _leading("".join(options)).match(statement)
-    if match and not _REJECTED_AFTER.match(statement[match.end() :]):
-        return _named(match)
-    if letter := _last_accepted(_asserted("".join(options)), statement):
+    if led := _led_by(statement, options):
+        return led[0]
+    if hedged("".join(options)).match(statement):
+        return None
+    if letter := _last_accepted(asserted("".join(options)), statement):
         return letter
-    marked = {_named(found) for found in _marked("".join(options)).finditer(statement)}
-    return marked.pop() if len(marked) == 1 else None
+    found = {_named(match) for match in marked("".join(options)).finditer(statement)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _led_by(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
+    """The letter with which `text` begins, and the rest; not one rejected, put in question, or one of several."""
+    letters = "".join(options)
+    match = leading(letters).match(text)
+    if match is None or hedged(letters).match(text, match.start(match.lastgroup or 0)):
+        return None
+    rest = text[match.end() :]
+    return None if REJECTED_AFTER.match(rest) or CONDITIONAL.match(rest) else (_named(match), rest)
+
+
+def _is_verdict(letter: str, rest: str, options: Mapping[str, str]) -> bool:
+    """Whether a line answers with the letter it begins with: `B. Because …`, not `Option B is for adults`, `B) no`."""
+    if _plain(rest) == _plain(options[letter]):
+        return True
+    return not CALLED_FALSE.match(rest) and GOES_ON_AS_ANSWER.match(rest) is not None
+
+
+def _only_true(letters: str, text: str) -> str | None:
+    """The one option that is called true where every option is judged in turn: `A: Incorrect. B: Correct.`"""
+    judged = {match["letter"]: match["verdict"].lower() for match in judged_alone(letters).finditer(text)}
+    true = [letter for letter, verdict in judged.items() if verdict in ("true", "correct", "right", "yes")]
+    return true[0] if len(true) == 1 and len(judged) > 1 else None
 
 
 _ADVERBS = re.compile(
@@ -138,8 +160,12 @@ _ADVERBS = re.compile(
 
 def _instead(statement: str, options: Mapping[str, str]) -> str | None:
     """`not B but C` chooses C."""
-    match = re.search(rf"\bbut\s+(?:rather\s+)?(?:option\s+)?[*(]*([{''.join(options)}])\b", statement)
-    return match.group(1) if match else None
+    turn = r"(?i:\bbut\s+(?:rather\s+)?|\bit(?:'s|’s|\s+is)\s+|\brather,?\s+)"
+    match = re.search(rf"{turn}(?:option\s+)?[*(]*([{''.join(options)}])\b", statement)
+    if match:
+        return match.group(1)
+    but = re.search(r"\bbut\s+(?:rather\s+)?(.+)", statement)
+    return _option_text(but.group(1), options, whole=True) if but else None
 
 
 def _option_text(text: str, options: Mapping[str, str], *, whole: bool) -> str | None:
@@ -170,9 +196,9 @@ def _last_accepted(pattern: re.Pattern[str], text: str) -> str | None:
     """The last match that is not rejected before or after it."""
     for match in reversed(list(pattern.finditer(text))):
         start, end = match.span(match.lastgroup or 0)
-        if _REJECTED_BEFORE.search(text[max(0, start - 60) : start]):
+        if any(REJECTED_BEFORE.search(text[max(0, place - 60) : place]) for place in (start, match.start())):
             continue
-        if _REJECTED_AFTER.match(text[end : end + 60]):
+        if REJECTED_AFTER.match(text[end : end + 60]):
             continue
         return _named(match)
     return None
@@ -185,38 +211,6 @@ def _named(match: re.Match[str]) -> str:
 def _bare(text: str) -> str:
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r"\1", text)
     return text.replace("$", "").strip(" \t\n*_`\"'")
-
-
-@lru_cache(maxsize=64)
-def _leading(letters: str) -> re.Pattern[str]:
-    """A letter that opens a statement: `B`, `(B)`, `B. Because`, `**B)** text`, `Option B`."""
-    others = letters.replace("A", "")
-    return re.compile(
-        r"[\s*_`\"'(\[{\\#]*(?i:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:option|choice|answer|letter)\s*[:–-]?\s*)?"
-        rf"[*_`\"'(\[{{\\]*(?:(?P<a>A){_AFTER_A}|(?P<other>[{others or letters}])(?![\w'’]))",
-    )
-
-
-@lru_cache(maxsize=64)
-def _asserted(letters: str) -> re.Pattern[str]:
-    """`B is correct`, `I choose (B)`, `Option B is the best answer`, `go with B`."""
-    return re.compile(
-        rf"(?:\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+)?[*(\[\"']*\b(?P<subject>[{letters}])\b[*)\]\"']*\s*"
-        rf"(?:\([^()\n]{{0,120}}\)\s*)?(?=(?:[:,\-–—][^.\n]{{0,120}}?)?\s*{_CORRECT}{_GOOD}\b)"
-        r"|\b(?:choose|chose|choosing|select|selecting|pick|picking|go\s+with|going\s+with|opt\s+for|settle\s+on)\s+"
-        rf"(?:the\s+)?(?:[Oo]ption\s+|[Cc]hoice\s+|[Aa]nswer\s+)?[*(\[\"']*(?P<object>[{letters}])\b(?!\s+[a-z]{{2,}}ing)"
-        rf"|\b(?P<fits>[{letters}])\s+best\s+(?:explains|fits|describes|matches|answers|accounts)\b"
-        rf"|\b(?:must|has\s+to|should)\s+be\s+(?:[Oo]ption\s+)?[*(]*(?P<must>[{letters}])\b(?=[*)]*\s*(?:[.,;]|$))"
-    )
-
-
-@lru_cache(maxsize=64)
-def _marked(letters: str) -> re.Pattern[str]:
-    """A letter in brackets or bold, or after `option`."""
-    return re.compile(
-        rf"\((?P<round>[{letters}])\)|\*\*\s*\(?(?P<bold>[{letters}])[).:]?\s*\*\*"
-        rf"|\b(?:[Oo]ption|[Cc]hoice)\s+(?P<option>[{letters}])\b"
-    )
 
 
 def _plain(text: str) -> str:
@@ -241,9 +235,18 @@ def _label_leading(line: str, labels: Sequence[str]) -> str | None:
         if match is None:
             continue
         rest = line[match.end() :].strip()
+        if CONDITIONAL.match(rest) or _another_label(rest, labels):
+            continue
         if not rest or rest[0] in ".,;:!?)]*_\"'—–-(`}" or rest.lower().startswith(_REASONS):
             return label
     return None
+
+
+def _another_label(rest: str, labels: Sequence[str]) -> bool:
+    """Whether a second label follows as an alternative: `yes, no, maybe` states none."""
+    either = "|".join(_flexible(label) for label in sorted(labels, key=len, reverse=True))
+    listed = rf"(?:[,/]|(?:,\s*)?\b(?:and|or)\b)\s*(?:or\s+)?(?:{either})\s*(?:$|[.,;/]|or\b)"
+    return re.match(listed, rest, re.IGNORECASE) is not None
 
 
 _REASONS = ("because", "since", "as ", "due to", "based on", "given")
@@ -255,7 +258,9 @@ def _mentions(text: str, labels: Sequence[str]) -> list[str]:
     pattern = re.compile("|".join(rf"(?<![\w-])(?:{_flexible(label)})(?![\w-])" for label in ordered), re.IGNORECASE)
     found = []
     for match in pattern.finditer(text):
-        if _REJECTED_BEFORE.search(text[max(0, match.start() - 60) : match.start()]):
+        if REJECTED_BEFORE.search(text[max(0, match.start() - 60) : match.start()]):
+            continue
+        if CONDITIONAL.match(text, match.end()):
             continue
         found.append(next(label for label in ordered if _plain(label) == _plain(match.group())))
     return found

@@ -134,7 +134,9 @@ def _cpp(exercise: Exercise, tools: Tools, secret: str) -> Program:
         "test/catch.hpp": _runner("catch.hpp"),
         "test/tests-main.cpp": _runner("catch_main.cpp"),
     }
-    sources = [name for name in files if name.endswith(".cpp")]
+    # the runner first: of what is to be done before everything else, the linker puts its part first
+    sources = ["test/tests-main.cpp", *(name for name in files if name.endswith(".cpp"))]
+    sources = list(dict.fromkeys(sources))
     compile_ = (
         "g++",
         "-std=c++17",

@@ -53,6 +53,16 @@ def _tuple(text: str) -> str | None:
     return None
 
 
+def enclosed(text: str) -> str:
+    """`braces` for a set of several, `parentheses` for a point or an interval, else nothing: math-verify mixes them."""
+    plain = unwrap(text).strip().replace("\\lbrace", "\\{").replace("\\rbrace", "\\}")
+    if "," not in plain:
+        return ""
+    if re.fullmatch(r"\\\{[^{}]*\\\}", plain):
+        return "braces"
+    return "parentheses" if re.fullmatch(r"[(\[][^()\[\]]*[)\]]", plain) else ""
+
+
 def states(words: str, answer: str) -> bool:
     """Whether a sentence answers with these words: `The function is even.` says `even`, `not even` does not.
 

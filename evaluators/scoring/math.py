@@ -11,13 +11,18 @@ from functools import cache, lru_cache
 
 from evaluators.benchmark import Outcome, Score
 from evaluators.scoring import answers
-from evaluators.scoring.forms import one_form, states
+from evaluators.scoring.forms import enclosed, one_form, states
 from evaluators.scoring.isolation import IsolatedCalls, IsolatedFailure, Limits
 from evaluators.scoring.numbers import Plain, last_number, read_number, same_number, tidy, unwrap
 
 MAX_ANSWER_CHARS = 2000
 _SEGMENT = re.compile(r"\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _BASE = re.compile(r"(?P<digits>[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_\{?(?P<base>\d{1,2})\}?")
+# "The answer is not 18" states none.
+_DENIED = re.compile(
+    r"(?:\\\w+\{)?\s*(?:definitely\s+|certainly\s+)?not\s+(?:equal\s+to\s+)?[}\s$\\(*-]*\d", re.IGNORECASE
+)
+_DENIED_BEFORE = re.compile(r"(?:\bnot|n't|\bcannot)(?:\s+be)?[\s$*]*$", re.IGNORECASE)
 _LETTER = re.compile(r"\(?\s*(?P<letter>[A-Za-z])\s*\)?\.?")
 
 
@@ -58,6 +63,8 @@ def same_answer(gold: str, answer: str) -> tuple[bool, str]:
         said = _words(answer_tidy)
         same = words == said or states(words, answer_tidy) or _same_letter(gold_tidy, answer_tidy)
         return same, "words"
+    if {enclosed(gold_tidy), enclosed(answer_tidy)} == {"braces", "parentheses"}:
+        return False, "a set is no point and no interval"
     return _symbolic(*one_form(gold_tidy, answer_tidy), gold_number)
 
 
@@ -75,10 +82,15 @@ def _worker() -> IsolatedCalls:
 
 def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:
     found = answers.explicit(text)
+    if found is not None and found.how == "phrase" and _DENIED.match(found.text):
+        kept = [rest for rest in answers.phrases(text) if not _DENIED.match(rest)]
+        found = answers.Found(kept[-1], "phrase") if kept else None
     if found is not None:
         if found.how == "phrase":
             return _from_phrase(found.text), "phrase"
         if found.how == "boxed" and (rests := answers.phrases(unwrap(found.text))):
+            if _DENIED.match(rests[-1]):
+                return found.text, "boxed"
             return _from_phrase(rests[-1]), "boxed"  # \\boxed{\\text{The answer is } 18}
         return found.text, found.how
     if truncated:
@@ -86,7 +98,7 @@ def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:
     tail = text.rstrip()[-2000:]
     if read_number(tidy(gold)) is None and (segments := _segments(tail)):
         return segments[-1], "last formula"
-    if (number := last_number(tail)) is not None:
+    if (number := last_number(tail)) is not None and not _DENIED_BEFORE.search(tail[: tail.rindex(number)]):
         return number, "last number"
     if (segments := _segments(tail)) and read_number(tidy(gold)) is not None:
         return segments[-1], "last formula"
@@ -127,6 +139,7 @@ def _joined_boxes(text: str, gold: str) -> str | None:
 
 def _squeezed(text: str) -> str:
     text = re.sub(r"\\[dt]frac", r"\\frac", unwrap(text))
+    text = re.sub(r"(?<=\d)\s+(?=\d)", "~", text)  # `1 8` is not 18
     return re.sub(r"\s+|\\displaystyle", "", text)
 
 
@@ -160,7 +173,8 @@ def _braced(text: str) -> str:
     r"""`\\sqrt2` and `\\frac \\pi4` with the braces that LaTeX implies and parsers guess at."""
     text = re.sub(r"\\sqrt\s*(\d|[a-zA-Z](?![a-zA-Z]))", r"\\sqrt{\1}", text)
     token = r"(\d|[a-zA-Z]|\\[a-zA-Z]+)"
-    text = re.sub(rf"\\[dt]?frac\s*{token}\s*{token}", r"\\frac{\1}{\2}", text)
+    text = re.sub(rf"\\([dt]?frac|[dt]?binom)\s*{token}\s*{token}", r"\\\1{\2}{\3}", text)
+    text = text.replace("\\varnothing", "\\emptyset")
     return re.sub(rf"\\[dt]?frac\s*{token}\s*\{{", r"\\frac{\1}{", text)
 
 

@@ -76,7 +76,7 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
     def _read(self, name: str) -> BenchmarkRow:
         found = benchmarks.get(name)
         source = {key: value for key, value in asdict(found.source).items() if key != "folder" and value}
-        if source.get("hub") and default_data_dir() is not None:
+        if found.source.folder and default_data_dir() is not None:
             # A data folder takes the hub's place: what is in it decides the result, not the hub's revision.
             source["rows"] = data_identity(name)
         sampler = asdict(found.sampler) | {"stop": list(found.sampler.stop)}

@@ -11,13 +11,20 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.options import DEFAULT_STORE, StoreOption, load
+from manager.cli.options import DEFAULT_STORE, StoreOption, Thinking, load
 from manager.cli.sweeps import ClusterOption, run_sweep
 from manager.errors import UserError
 from manager.job import Job
 from manager.store import Store
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A catalogue name, or a folder with weights.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A catalogue name, a folder with weights, with --revision the id of a hub model, or for an endpoint "
+        "what the server calls it.",
+    ),
+]
 
 _ENGINE_EXAMPLE = "--engine-option max_model_len=8192"
 _SAMPLING_EXAMPLE = "--sampling temperature=0"
@@ -29,6 +36,8 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="vllm, transformers or openai.")] = "vllm",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each benchmark.")] = None,
     prompting: Annotated[str, typer.Option(help="chat or base_fewshot.")] = "chat",
+    thinking: Thinking = None,
+    revision: Annotated[str | None, typer.Option(help="Of a hub model: the commit of its weights.")] = None,
     sampling: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of every benchmark's sampler.")] = None,
     option: Annotated[list[str] | None, typer.Option("--engine-option", help="KEY=VALUE for the engine.")] = None,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs for the job, or for each shard.")] = 0,
@@ -43,10 +52,10 @@ def evaluate(
 
     stage: dict[str, object] = {
         "kind": "evaluate",
-        "model": model,
+        "model": _model(model, engine, revision),
         "suite": list(benchmarks_of(suite)),
         "engine": {"name": engine, **dict(_pair(each, _ENGINE_EXAMPLE) for each in option or ())},
-        "prompting": prompting,
+        "prompting": prompting if thinking is None else {"mode": prompting, "thinking": thinking},
         "resources": {"gpus_per_node": gpus},
     }
     if limit is not None:
@@ -73,6 +82,17 @@ def evaluate(
     status = run_sweep(here, sweep, cluster, None)
     _show(here, [entry.job for entry in sweep.jobs])
     raise typer.Exit(status)
+
+
+def _model(text: str, engine: str, revision: str | None) -> str | dict[str, str]:
+    """As a sweep writes it. A server's own name for its model stands where a hub id does."""
+    if revision is not None:
+        return {"hub": text, "revision": revision}
+    if engine != "openai" or Path(text).expanduser().exists():
+        return text
+    from experiments import catalog
+
+    return text if text in catalog.load().models else {"hub": text}
 
 
 def _pair(text: str, example: str) -> tuple[str, object]:

@@ -38,6 +38,9 @@ SweepName = Annotated[
     str | None,
     typer.Argument(metavar="[SWEEP]", help="Name of a sweep; the newest if left out.", autocompletion=_sweep_names),
 ]
+Thinking = Annotated[
+    bool | None, typer.Option("--thinking/--no-thinking", help="Given to a chat template that knows of it.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 

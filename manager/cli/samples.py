@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from manager.cli.options import DEFAULT_STORE, Json, StoreOption, print_json
+from manager.cli.options import DEFAULT_STORE, Json, StoreOption, Thinking, print_json
 from manager.store import Store
 
 DataDir = Annotated[
@@ -20,6 +20,7 @@ def show_prompt(
     item: Annotated[str, typer.Argument(help="The item's id, or its number from 0.")],
     model: Annotated[str, typer.Option(help="A catalogue name, a folder, or the id of a cached hub model.")],
     prompting: Annotated[str, typer.Option(help="chat or base_fewshot.")] = "chat",
+    thinking: Thinking = None,
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
     data: DataDir = None,
     json: Json = False,
@@ -32,8 +33,8 @@ def show_prompt(
 
     row = catalog.load().models.get(model, {})
     shown = make(
-        benchmark, item, row.get("hub", model), revision=row.get("revision"), prompting=prompting,
-        data_dir=data, split=split,
+        benchmark, item, row.get("hub", model), revision=row.get("revision"),
+        prompting={"mode": prompting, "thinking": thinking}, data_dir=data, split=split,
     )  # fmt: skip
     if json:
         print_json(asdict(shown))

@@ -72,7 +72,8 @@ def _model_folder(part: Part, text: str) -> dict[str, Any]:
         part.wrong(
             ("model",),
             f"no folder {text} and no such name in the catalogue; a model of the hub is written "
-            f"{{hub: {text}, revision: COMMIT}} or gets a row in experiments/catalog/models.yaml",
+            f"{{hub: {text}, revision: COMMIT}} or gets a row in experiments/catalog/models.yaml "
+            "(`manager evaluate` has --revision COMMIT)",
         )
     else:
         part.wrong(("model",), f"{shown(text)}: {unknown('model', text, part.catalog.models, count=3)}")

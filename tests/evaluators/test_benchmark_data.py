@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from evaluators.benchmark_data import identity, missing
+from evaluators.benchmarks import get
+from evaluators.command import find_item
+from manager.errors import UserError
 from tests.data import DATA, needs_data
 
 TEXT = ["gsm8k", "math500", "aime24", "amc23", "pubmedqa", "medqa", "tabfact", "legalbench", "finbench"]
@@ -33,6 +36,15 @@ def test_empty_file_is_missing_too(tmp_path: Path) -> None:
     (tmp_path / "gsm8k").mkdir()
     (tmp_path / "gsm8k" / "test.jsonl").touch()
     assert "has no rows" in missing(["gsm8k"], tmp_path)["gsm8k"]
+
+
+@pytest.mark.parametrize("row", ['{"q": "What?"}', '{"question": "What?", "answer": null}'])
+def test_rows_of_another_revision_are_told_and_no_traceback(tmp_path: Path, row: str) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text(row + "\n", encoding="utf-8")
+    assert "another revision? `manager data check`" in missing(["gsm8k"], tmp_path)["gsm8k"]
+    with pytest.raises(UserError, match="another revision"):
+        find_item(get("gsm8k"), "0", "test", tmp_path)
 
 
 def test_computed_benchmarks_need_no_data() -> None:

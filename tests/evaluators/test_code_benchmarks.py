@@ -14,6 +14,8 @@ import pytest
 
 from evaluators.benchmark import Item, Outcome, Score
 from evaluators.benchmarks import get
+from evaluators.benchmarks._code import fenced
+from evaluators.benchmarks.aider_polyglot import reference_files
 from evaluators.scoring.code_polyglot import find_tools
 from tests.data import DATA, needs_data
 from tests.evaluators.needs_sandbox import needs_sandbox
@@ -180,23 +182,25 @@ def test_a_language_without_tools_is_told_and_not_counted_as_wrong(monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    ("language", "path", "text"),
+    ("language", "suffix", "text"),
     [
-        ("javascript", "{name}.js", "import fs from 'fs';\nfs.writeFileSync('report.json', '{{\"passed\": 99, \"failed\": []}}');\nprocess.exit(0);\n"),
-        ("javascript", "{name}.js", "globalThis.test = globalThis.expect = () => {{}};\nprocess.exit(0);\n"),
-        ("cpp", "{name}.cpp", "#include <cstdlib>\nstatic int x = (std::_Exit(0), 0);\n"),
-        ("python", "{name}.py", "import os\nos._exit(0)\n"),
+        ("javascript", ".js", "import fs from 'fs';\nfs.writeFileSync('report.json', '{{\"passed\": 99, \"failed\": []}}');\nprocess.exit(0);\n"),
+        ("javascript", ".js", "globalThis.test = globalThis.expect = () => {{}};\nprocess.exit(0);\n"),
+        # the secret of the report: read again from where it stood, or first
+        ("javascript", ".js", "import fs from 'fs';\nconst b = Buffer.alloc(64);\nlet n = 0;\ntry {{ n = fs.readSync(0, b, 0, 64, 0); }} catch {{ n = fs.readSync(0, b, 0, 64); }}\nfs.writeFileSync('report.json', JSON.stringify({{secret: b.toString('utf8', 0, n).trim(), passed: 99, failed: []}}));\nprocess.exit(0);\n"),
+        ("cpp", ".cpp", "#include <cstdio>\n#include <cstdlib>\n#include <unistd.h>\n__attribute__((constructor(101))) static void first() {{\n char b[64] = {{}};\n if (pread(0, b, 32, 0) <= 0) (void)!read(0, b, 32);\n FILE* f = fopen(\"report.json\", \"w\");\n fprintf(f, \"{{\\\"secret\\\":\\\"%s\\\",\\\"passed\\\":99,\\\"failed\\\":[]}}\", b);\n fclose(f);\n std::_Exit(0);\n}}\n"),
+        ("cpp", ".cpp", "#include <cstdlib>\nstatic int x = (std::_Exit(0), 0);\n"),
+        ("python", ".py", "import os\nos._exit(0)\n"),
     ],
 )  # fmt: skip
-def test_a_polyglot_answer_that_ends_the_run_is_not_right(language: str, path: str, text: str) -> None:
-    items = [
-        item
-        for item in _polyglot(language)
-        if len(item.fields["solution"]) == (2 if language == "cpp" else 1)
-    ]
-    name = next(Path(key).stem for key in items[0].fields["solution"])
-    answer = f"{path.format(name=name)}\n```\n{text.format()}\n```"
-    score = get("aider_polyglot").score(items[0], answer)
+def test_a_polyglot_answer_that_ends_the_run_is_not_right(language: str, suffix: str, text: str) -> None:
+    item = _polyglot(language)[0]
+    # before the reference solution, so that it is built and run
+    files = reference_files(item)
+    changed = next(name for name in files if name.endswith(suffix))
+    files[changed] = f"{text.format()}\n{files[changed]}"
+    answer = "\n\n".join(f"{name}\n{fenced(content, '')}" for name, content in files.items())
+    score = get("aider_polyglot").score(item, answer)
     assert (score.value, score.outcome) == (0, Outcome.WRONG), score
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +15,7 @@ import pytest
 from evaluators import benchmarks
 from evaluators import run as evaluation
 from evaluators.engine import sample_seed
+from manager.run import Failed
 from tests.evaluators.endpoint import completion, models, server
 from tests.evaluators.test_evaluation import failure, outcomes
 from tests.evaluators.tiny import config, entry, make_run
@@ -52,6 +55,28 @@ def test_answers_are_scored_and_every_request_says_what_it_should(tmp_path: Path
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 1.0, 8)
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert {record["prompt_tokens"] for record in outcomes(run).values()} == {5}
+
+
+def test_the_command_takes_a_served_model_by_its_own_name(tmp_path: Path) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        if path == "/v1/models":
+            return models("served-model")
+        bodies.append(body)
+        return completion(right(body))
+
+    with server(answer) as url:
+        command = [
+            sys.executable, "-m", "manager", "evaluate", "served-model", "--suite", "mini_math", "--limit", "2",
+            "--cluster", "local", "--store", str(tmp_path / "runs"), "--engine", "openai",
+            "--engine-option", f"base_url={url}", "--no-thinking",
+        ]  # fmt: skip
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "100.0  (2 items × 4: 8 right)" in ran.stdout
+    assert {body["model"] for body in bodies} == {"served-model"}
+    assert bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_base_models_are_asked_with_few_shots_as_text(tmp_path: Path) -> None:
@@ -112,20 +137,31 @@ def test_what_the_server_says_of_single_requests_is_recorded(tmp_path: Path) -> 
     place = {benchmarks.get("mini_math").messages(item)[0]["content"]: n for n, item in enumerate(
         list(benchmarks.get("mini_math").items("test", None))[:6])}  # fmt: skip
 
+    bodies: list[dict[str, Any]] = []
+
     def answer(path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        return models("m") if path == "/v1/models" else answers[place[body["messages"][0]["content"]]]
+        if path == "/v1/models":
+            return models("m")
+        bodies.append(body)
+        return answers[place[body["messages"][0]["content"]]]
 
     with server(answer) as url:
         run = make_run(tmp_path, settings(url, entry("mini_math", samples=1), retries=1))
-        summary = evaluation.main(run)
-    found = [outcomes(run)["mini_math", item, 0] for item in items]
+        with pytest.raises(Failed, match="1 of 6 samples have no completion: HTTP 500") as error:
+            evaluation.main(run)
+        assert (error.value.cause, error.value.retryable) == ("engine_failed", True)
+        found = [outcomes(run)["mini_math", item, 0] for item in items]
+        answers[5], asked = completion("1"), len(bodies)
+        again = make_run(tmp_path, settings(url, entry("mini_math", samples=1), retries=1))
+        summary = evaluation.main(again)
+    assert len(bodies) - asked == 3  # those without a completion, and no other
     assert [record["outcome"] for record in found] == [
         "too_long", "engine_failed", "engine_failed", "wrong", "no_answer", "engine_failed",
     ]  # fmt: skip
     assert [record["ended"] for record in found] == [None, None, None, "length", "empty", None]
     assert [record["value"] for record in found] == [0.0, None, None, 0.0, 0.0, None]
     assert "bad request" in found[1]["why"]
-    assert summary["benchmarks"]["mini_math"]["outcomes"]["engine_failed"] == 3
+    assert summary["benchmarks"]["mini_math"]["outcomes"]["engine_failed"] == 2
 
 
 def test_answers_of_ten_megabytes_pass_through(tmp_path: Path) -> None:

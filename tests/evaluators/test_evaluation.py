@@ -291,6 +291,7 @@ def test_the_step_is_the_checkpoints_and_a_base_is_at_zero(
         (None, "manager data fetch"),
         ("", "no items"),
         ('{"answer": "so 7 #### 7"}\n', "question"),
+        ('{"question": "What?", "answer": "#### 7"}\n{"question": "What?", "answer": null}\n', "after 1 good ones"),
         ('{"question": "What?", "answer": "#### 7"}\n{"quest', "manager data check"),
     ],
 )

@@ -44,8 +44,24 @@ def test_a_device_that_is_too_small_is_told_with_what_to_change(tmp_path: Path) 
         check_fits(model, 24 * GIB, {})  # its full context of 131072 does not fit
 
 
+def test_a_hub_model_in_the_cache_is_estimated_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    place = tmp_path / "models--org--big"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("c" * 40)
+    (place / "snapshots").mkdir()
+    big_model(place / "snapshots" / ("c" * 40), 14.0)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    for revision in (None, "c" * 40):
+        with pytest.raises(EngineError, match="org/big: weights and the cache"):
+            check_fits("org/big", 16 * GIB, {}, revision)
+    check_fits("org/big", 16 * GIB, {}, "d" * 40)  # not on this disk: the engine tells
+
+
 def test_what_cannot_be_estimated_is_left_to_the_engine(tmp_path: Path) -> None:
     check_fits("some/hub-id", 1, {})
+    check_fits("no id/ at/all", 1, {})
     folder = tmp_path / "empty"
     folder.mkdir()
     check_fits(str(folder), 1, {})

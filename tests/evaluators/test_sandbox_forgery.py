@@ -25,13 +25,57 @@ _UNIT_FILE = """
 import unittest
 class TestF(unittest.TestCase):
     def test_f(self):
-        self.assertEqual(f(2), 4)
+        result = f(2)
+        self.assertEqual(result, 4)
+    def test_g(self):
+        result = f(3)
+        self.assertEqual(result, 9)
+"""
+# What programs and tests do in good faith with what is watched.
+_UNIT_HONEST = """
+import unittest
+class TestF(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.two = 2
+    def setUp(self):
+        super().setUp()
+        self.three = 3
+    def test_f(self):
+        TestF.seen = f(self.two)
+        self.assertEqual((TestF.seen, self.seen, type(self).__name__), (4, 4, "TestF"))
+        with self.subTest("a part"), self.assertRaises(TypeError):
+            f(None)
+    def test_g(self):
+        self.assertEqual(f(self.three), 9)
+        self.assertLogs
+    @unittest.skip("never")
+    def test_h(self):
+        self.fail()
+    @unittest.expectedFailure
+    def test_i(self):
+        self.fail()
+"""
+_HONEST = """
+import logging, traceback
+def f(x):
+    logging.getLogger("f").warning("called")
+    try:
+        return x * x
+    except TypeError as error:
+        traceback.print_exc()
+        traceback.format_exception(error)
+        logging.exception("no number")
+        traceback.print_stack()
+        raise
 """
 _UNIT_FORBIDDEN = {
     "frames", "frames of an exception", "frames by inspect", "garbage collector", "referrers",
     "a trace function",
     "a profile function", "its own memory", "memory by ctypes", "assertEqual's code replaced in the call",
     "unittest replaced in the call", "AssertionError replaced in the call",
+    "frames by logging", "frames by traceback", "frames of an exception by traceback",
 }  # fmt: skip
 
 
@@ -48,7 +92,7 @@ def _calls(source: str) -> Calls:
 
 
 def _unit(source: str) -> UnitTests:
-    return UnitTests(source, _UNIT_FILE, {"TestF": ("test_f",)}, limits=_LIMITS)
+    return UnitTests(source, _UNIT_FILE, {"TestF": ("test_f", "test_g")}, limits=_LIMITS)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -66,3 +110,9 @@ def test_unit_tests_cannot_be_forged(sandbox: Sandbox, name: str) -> None:
         assert verdict.kind is VerdictKind.FORBIDDEN, verdict
     right = sandbox.run(_unit(_RIGHT))
     assert right.passed, right
+
+
+def test_good_faith_is_not_taken_for_forgery(sandbox: Sandbox) -> None:
+    tests = {"TestF": ("test_f", "test_g", "test_h", "test_i")}
+    verdict = sandbox.run(UnitTests(_HONEST, _UNIT_HONEST, tests, limits=_LIMITS))
+    assert verdict.passed, verdict

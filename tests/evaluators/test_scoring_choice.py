@@ -108,6 +108,21 @@ LETTERS = [
     ("C", "The answer can't be A or B. It must be C."),
     ("C", "Choice C"),
     ("C", "the correct letter is C"),
+    ("C", "The answer is not B. It is C."),
+    ("D", "The answer is not cross-linking of DNA but inhibition of proteasome."),
+    ("C", "A - wrong. B - wrong. C - correct. D - wrong."),
+    ("C", "A: Incorrect.\nB: Incorrect.\nC: Correct.\nD: Incorrect."),
+    ("C", "A) no\nB) no\nC) yes\nD) no"),
+    ("C", "**A. False**\n**B. False**\n**C. True**\n**D. False**"),
+    ("C", "**Answer: C**\n\nIncorrect option: A - Disclose"),
+    ("C", "C\n\nOption A is for adults. Option B is for DNA."),
+    ("C", "Answer: C\n\nWhy not B? The answer would be B if the patient were pregnant."),
+    ("C", "The answer is C. A common wrong answer is B."),
+    ("D", "Answer: <D>"),
+    ("D", "'D'"),
+    ("D", "Answer: D (not B or C)"),
+    ("D", "The answer is D, C being too slow."),
+    ("B", "The answer is B, C is wrong."),
 ]
 
 NO_LETTER = [
@@ -118,6 +133,20 @@ NO_LETTER = [
     "The answer is not A.",
     "The answer depends on the dose.",
     "Both B and C are plausible mechanisms here, and neither can be excluded.",
+    "The answer is B or C.",
+    "The answer is either (B) or (C).",
+    "Answer: B and C",
+    "Answer: B/C",
+    "Answer: A, B, C, D",
+    "The wrong answer is A.",
+    "The incorrect option is B.",
+    "I would not choose B.",
+    "Never choose B.",
+    "It would be wrong to choose B.",
+    "Answer: B? Hard to say.",
+    "The answer is B-cell lymphoma.",
+    "The answer is D-dimer.",
+    "B is out. C is out.",
 ]
 
 YES_NO_MAYBE = ("yes", "no", "maybe")
@@ -164,6 +193,9 @@ LABELS = [
     ("no", YES_NO_MAYBE, "No, there isn't."),
     ("yes", YES_NO_MAYBE, "Answer: yes\n"),
     ("no", YES_NO_MAYBE, "Answer: not yes, but no"),
+    ("no", YES_NO_MAYBE, "Answer: No\n\nThe answer is yes only if the dose is doubled."),
+    ("yes", YES_NO_MAYBE, "Answer: yes, no difference was found."),
+    ("entailed", ("entailed", "refuted"), "Answer: entailed, not refuted"),
 ]
 
 
@@ -185,7 +217,19 @@ def test_stated_label_is_found(label: str, labels: tuple[str, ...], text: str) -
     assert score.outcome is Outcome.RIGHT, score
 
 
-@pytest.mark.parametrize("text", ["", "Mitochondria matter.", "It could be yes or no.", "<think>yes"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Mitochondria matter.",
+        "It could be yes or no.",
+        "<think>yes",
+        "Answer: yes, no, maybe",
+        "Answer: yes or no",
+        "Answer: yes/no/maybe",
+        "Answer: yes, maybe",
+    ],
+)
 def test_no_label_is_invented(text: str) -> None:
     assert score_label(text, "yes", YES_NO_MAYBE).outcome is Outcome.NO_ANSWER
 

@@ -15,6 +15,12 @@ RIGHT = [
     # numbers: separators, currency, percent, units, decimals
     ("18", r"So she makes \boxed{18}."),
     ("18", r"\boxed{18.00}"),
+    ("18", "The answer is 18. A common wrong answer is 20."),
+    ("18", "The answer is 18. The answer is not 20."),
+    ("10", r"\boxed{\binom52}"),
+    ("\\emptyset", r"\boxed{\varnothing}"),
+    ("\\{1,2\\}", r"\boxed{\{2, 1\}}"),
+    ("\\{1,2\\}", r"\boxed{2, 1}"),
     ("18", r"\boxed{\$18}"),
     ("18", "The answer is $18."),
     ("18", "The answer is **18**."),
@@ -203,6 +209,14 @@ WRONG = [
     ("18", r"\boxed{17 \text{ or } 18}"),
     ("18", r"\boxed{\text{eighteen}}"),
     ("18", "The answer is 5 or 18."),
+    ("18", "The answer is not 18, it is 20."),
+    ("18", "So we see that the answer cannot be 18."),
+    ("18", "\\boxed{\\text{The answer is not } 18}"),
+    ("18", "\\boxed{1 8}"),
+    ("18", "The answer is 20. The wrong answer is 18."),
+    ("(0,1)", "\\boxed{\\{0,1\\}}"),
+    ("\\{0,1\\}", "\\boxed{(0,1)}"),
+    ("[0,1]", "\\boxed{\\lbrace 0, 1 \\rbrace}"),
     ("18", "18 is not the answer; the answer is 20."),
     ("20", "The answer is 20% of 50, so 10."),
     ("5", "\\boxed{5\\%x}"),
@@ -240,7 +254,14 @@ def test_another_answer_is_wrong(gold: str, completion: str) -> None:
     assert (score.value, score.outcome) == (0.0, Outcome.WRONG), score
 
 
-@pytest.mark.parametrize("completion", ["", "   \n", "I cannot solve this problem, because the statement is unclear."])
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "",
+        "   \n",
+        "I cannot solve this problem, because the statement is unclear.",
+    ],
+)
 def test_no_answer_is_told_apart(completion: str) -> None:
     assert score_math(completion, "18").outcome is Outcome.NO_ANSWER
 

@@ -200,28 +200,31 @@ def test_benchmarks_without_data_are_told_before_anything_is_handed_over(tmp_pat
     file = tmp_path / "real.yaml"
     file.write_text(
         "name: real\ncluster: local\nstages:\n"
-        "  evaluate: {kind: evaluate, model: deepseek-r1-distill-qwen-1.5b, suite: [gsm8k, mini_math], limit: 2}\n",
+        "  evaluate: {kind: evaluate, model: deepseek-r1-distill-qwen-1.5b, suite: [gsm8k, mini_math, usaco], "
+        "limit: 2}\n",
         encoding="utf-8",
     )
     answer = manager(tmp_path, "sweep", file, MANAGER_DATA_DIR=str(tmp_path))
     assert answer.returncode == 1
-    assert "no data for 1 of its benchmarks (gsm8k)" in answer.stderr
+    assert "no data for 2 of its benchmarks (gsm8k, usaco)" in answer.stderr  # also one that is on no hub
     assert "manager data fetch" in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert not list((tmp_path / "runs" / "jobs").iterdir())
 
 
-def test_other_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["gsm8k/test.jsonl", "usaco/test.jsonl", "usaco/tests.jsonl"])
+def test_other_rows_in_the_data_folder_make_another_job(tmp_path: Path, path: str) -> None:
     file = tmp_path / "real.yaml"
+    name = path.partition("/")[0]
     file.write_text(
-        "name: real\nstages:\n  evaluate: {kind: evaluate, model: qwen2.5-7b-instruct, suite: [gsm8k]}\n",
+        f"name: real\nstages:\n  evaluate: {{kind: evaluate, model: qwen2.5-7b-instruct, suite: [{name}]}}\n",
         encoding="utf-8",
     )
-    data = tmp_path / "data" / "gsm8k"
+    data = tmp_path / "data" / name
     data.mkdir(parents=True)
 
     def planned(row: str) -> str:
-        (data / "test.jsonl").write_text(row + "\n", encoding="utf-8")
+        (data.parent / path).write_text(row + "\n", encoding="utf-8")
         answer = manager(tmp_path, "plan", file, "--json", MANAGER_DATA_DIR=str(data.parent))
         return str(json.loads(answer.stdout)["jobs"][0]["id"])
 

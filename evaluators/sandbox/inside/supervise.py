@@ -29,6 +29,7 @@ from inside.watch import (
 )
 
 _FILE_BYTES = 4 << 20
+_PIPE_BYTES = 1 << 16
 
 
 class _Run:
@@ -155,8 +156,19 @@ def _unit_tests(run: _Run, source: bytes, stdin: bytes) -> int:
     return main
 
 
+def _input_once(content: bytes) -> int:
+    """A descriptor whose content is gone once it is read: a tests' runner that reads first reads alone."""
+    if len(content) > _PIPE_BYTES:
+        return input_file(content)
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    return reader
+
+
 def _command(run: _Run, _source: bytes, stdin: bytes) -> int:
     main = 0
+    last = len(run.header["steps"]) - 1
     for number, step in enumerate(run.header["steps"]):
         run.step = number
         run.started = time.monotonic()
@@ -171,7 +183,7 @@ def _command(run: _Run, _source: bytes, stdin: bytes) -> int:
                 os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
                 return 127
 
-        main = run.start(execute, input_file(stdin), None)
+        main = run.start(execute, _input_once(stdin if number == last else b""), None)
         run.wait(main)
         if run.end != "exited" or run.statuses.get(main) != 0:
             break

@@ -1,5 +1,7 @@
-// Runs the registered cases and writes the report. The secret comes on standard input, read before any case.
+// Runs the registered cases and writes the report. The secret comes on standard input, and can be read once.
 #include "test/catch.hpp"
+
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -76,9 +78,18 @@ static std::string quoted(const std::string& text) {
     return out + "\"";
 }
 
+// Read before any initializer of the program: a static variable of the answer's could read it first.
+static char secret[65];
+static void read_secret(int, char**, char**) {
+    for (std::size_t got = 0; got + 1 < sizeof secret;) {
+        ssize_t more = read(0, secret + got, sizeof secret - 1 - got);
+        if (more <= 0) break;
+        got += static_cast<std::size_t>(more);
+    }
+}
+__attribute__((section(".preinit_array"), used)) static void (*const before_all)(int, char**, char**) = read_secret;
+
 int main(int, char** arguments) {
-    std::string secret;
-    std::getline(std::cin, secret);
     int passed = 0;
     std::string failed;
     for (const Catch::Case& test : Catch::cases()) {
