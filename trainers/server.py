@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from manager.atomic import read_json
 from manager.run import Failed, Run, Stopped
@@ -55,4 +57,21 @@ def address(run: Run) -> dict[str, Any]:
                 cause="generation_server", retryable=True,
             )  # fmt: skip
         time.sleep(POLL_S)
-    return {"vllm_server_base_url": told["url"], "vllm_group_port": told["group_port"]}
+    _ask_directly(str(urlsplit(told["url"]).hostname))
+    # Weights meet where rank 0 of the training is, not where the server is: the port has to be free here.
+    return {"vllm_server_base_url": told["url"], "vllm_group_port": _free_port()}
+
+
+def _ask_directly(host: str) -> None:
+    """Sites set a proxy for the way out; the nodes of a job are not out there."""
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = os.environ.get(name, "")
+        if host not in listed.split(","):
+            os.environ[name] = f"{listed},{host}".lstrip(",")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
