@@ -6,25 +6,21 @@ model whose sizes are in none of these is named as not known, never guessed.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluators import environments
 from manager.cost import base_job
 from manager.job import Job, Kind, SweepJob
-from trainers import fit
+from manager.model_folder import architecture, in_cache
+from trainers import context, fit
 from trainers.batch import STEPS_IN_A_PASS, BatchError, episodes_in_words, in_words, split_rl, split_sft
 from trainers.checkpoints import KEEP
 from trainers.fit import Fit, ModelFacts, Training
 from trainers.worlds import zero_stage
 
-# Longest prompt that is counted where a stage names no `data.max_prompt_tokens`.
-PROMPT_TOKENS = 1024
 # Of a GPU's memory that vLLM takes where nothing is said: beside the trainer by TRL, on its own by itself.
 TRL_SHARE, VLLM_SHARE = 0.3, 0.9
 
@@ -79,9 +75,10 @@ def model_facts(model: Mapping[str, Any], architectures: Architectures) -> Model
     if "scratch" in model:
         config = _scratch(model["scratch"])
     elif "path" in model:
-        config = _read(Path(model["path"]) / "config.json")
+        config = architecture(Path(model["path"]))
     elif "hub" in model:
-        config = _cached(model["hub"]) or architectures.get(str(model.get("name")))
+        cached = in_cache(model["hub"], model.get("revision"))
+        config = (architecture(cached) if cached else None) or architectures.get(str(model.get("name")))
     try:
         return ModelFacts.from_config(config) if config else None
     except KeyError:
@@ -93,22 +90,6 @@ def _scratch(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     config = {names.get(key, key): value for key, value in spec.items()}
     # The tokenizer that is made with it has one token a byte and a few special ones.
     return {"model_type": spec.get("architecture"), "vocab_size": 259, "tie_word_embeddings": True, **config}
-
-
-def _cached(hub: str) -> Mapping[str, Any] | None:
-    """config.json from the hub's cache on this machine, without loading its library."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    found = sorted((cache / f"models--{hub.replace('/', '--')}" / "snapshots").glob("*/config.json"))
-    return _read(found[-1]) if found else None
-
-
-def _read(path: Path) -> Mapping[str, Any] | None:
-    try:
-        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    return value
 
 
 def disk(entries: Iterable[SweepJob], jobs: Mapping[str, Job], architectures: Architectures) -> Disk:
@@ -185,8 +166,9 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     vllm = {key.removeprefix("vllm_"): value for key, value in generation.items()}
     apart = generation.get("mode") == "server" and bool(job.resources.server_gpus)
     default = VLLM_SHARE if apart else TRL_SHARE
-    answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", 1024)
-    prompt = _prompt_tokens(config.get("data") or {}) if job.kind is Kind.RL else 0
+    rl = job.kind is Kind.RL
+    answer = context.answer_tokens(config) if rl else settings.get("max_length", 1024)
+    prompt = context.prompt_tokens(config.get("data") or {}) if rl else 0
     return Training(
         world_size=job.resources.training_processes,
         zero_stage=zero_stage(config.get("deepspeed")),
@@ -201,13 +183,6 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
         tensor_parallel=int(vllm.get("tensor_parallel_size") or 1),
         sleep=bool(vllm.get("enable_sleep_mode", True)),
     )
-
-
-def _prompt_tokens(data: Mapping[str, Any]) -> int:
-    """The longest prompt that is counted: of environments, what the study gives them."""
-    if "environments" in data:
-        return max(int(environments.facts(one["data"]["environment"]).prompt_tokens) for one in data["environments"])
-    return int(data.get("max_prompt_tokens", PROMPT_TOKENS))
 
 
 def _offloaded(deepspeed: Any) -> bool:

@@ -14,6 +14,7 @@ from trainers import (
     adapters,
     batch,
     checkpoints,
+    context,
     data,
     distributed,
     libraries,
@@ -50,14 +51,16 @@ def main(run: Run) -> dict[str, Any]:
     from trainers.completions import CompletionTable
     from trainers.drift import Drift, held_out
     from trainers.policy import config_class, trainer_class
-    from trainers.training import completions_begin_in_thinking, load_tokenizer, states_folder, train
+    from trainers.prompt_limit import prompt_limit
+    from trainers.training import completions_begin_in_thinking, fit_context, load_tokenizer, states_folder, train
 
     path, revision = run.model_path()
     tokenizer = load_tokenizer(path, revision)
-    rows = _prompts(run, tokenizer, f"{path}@{revision}")
-    scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     zero = universal.adapt(run, zero, states_folder(run))
     args = config_class(kind)(deepspeed=zero, **arguments)
+    longest = fit_context(args, path, revision, context.prompt_tokens(config["data"]))
+    rows = _prompts(run, prompt_limit(tokenizer, longest, args.chat_template_kwargs))
+    scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     in_thinking = completions_begin_in_thinking(tokenizer, args.chat_template_kwargs or {})
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}), in_thinking=in_thinking)
     boundary = split.boundary * getattr(args, "num_iterations", 1)
@@ -75,7 +78,7 @@ def main(run: Run) -> dict[str, Any]:
     )
     batches.end_ids = frozenset(trainer.eos_token_ids)  # a model may end its answers in more than one way
     trainer.table = CompletionTable(run)
-    callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run))
+    callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run), longest)
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size,
                     "train/in_thinking": in_thinking})  # fmt: skip
     try:
@@ -84,18 +87,9 @@ def main(run: Run) -> dict[str, Any]:
         scorer.close()
 
 
-def _prompts(run: Run, tokenizer: Any, name: str) -> Any:
+def _prompts(run: Run, limit: prepare.PromptLimit) -> Any:
     """The prompts, prepared once (by rank 0, or by any job before) and read memory-mapped by every rank."""
     setting = run.config["data"]
-
-    options = run.config["grpo"].get("chat_template_kwargs") or {}
-
-    def length(messages: list[dict[str, str]]) -> int:
-        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **options)
-        return len(encoded["input_ids"])
-
-    tokens = setting.get("max_prompt_tokens") or prepare.PROMPT_TOKENS
-    limit = prepare.PromptLimit(tokens, f"{name} {options}" if options else name, length)
     cache = Path(os.environ.get("MANAGER_PREPARED_DATA") or run.path.parents[1] / "prepared")
     prepared, problem, cause = None, "", ""
     if run.rank == 0:

@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluators.prompts import opens_thinking
 from manager.run import Failed, Run, Stopped
-from trainers import checkpoints, disk, distributed, settings
+from trainers import checkpoints, context, disk, distributed, settings
 from trainers.callbacks import AlreadyTrained, RunCallback
 
 
@@ -70,6 +70,28 @@ def load_tokenizer(path: str, revision: str | None, **kwargs: Any) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def fit_context(args: Any, path: str, revision: str | None, asked: int) -> int:
+    """The longest prompt that the model, and vLLM, have room for with a whole answer; `asked` at most.
+
+    vLLM is told both together: with the model's own context, it wants memory for one sequence of 131,072 tokens, and
+    does not start where that is not there.
+    """
+    from transformers import AutoConfig
+
+    if args.max_completion_length is None:
+        return asked  # answers go on to the end of the context
+    window = context.tokens(AutoConfig.from_pretrained(path, revision=revision).to_dict())
+    if args.use_vllm and args.vllm_max_model_length is not None:
+        window = min(window or args.vllm_max_model_length, args.vllm_max_model_length)
+    try:
+        longest = context.room(asked, args.max_completion_length, window)
+    except ValueError as error:
+        raise Failed(f"model: {path}: {error}", cause="config") from error
+    if args.use_vllm:
+        args.vllm_max_model_length = longest + args.max_completion_length
+    return longest
 
 
 def find_state(run: Run) -> checkpoints.Resume:

@@ -62,6 +62,11 @@ def test_the_command_of_the_server(tmp_path: Path) -> None:
         "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs",
         "--max-logprobs", "-1",
     ]  # fmt: skip
+    config = {**SERVED, "data": {"max_prompt_tokens": 512}, "grpo": {"max_completion_length": 8192}}
+    unsaid = replace(run, job=replace(asked, config=config))
+    argv = server.command(unsaid, 8123)
+    # Not the model's own context: memory for one sequence of that length would have to be there.
+    assert argv[argv.index("--max-model-len") + 1] == str(512 + 8192)
     without = replace(run, job=job(Resources(gpus_per_node=8)))
     assert server.address(without) == {}  # a server that somebody else runs is the user's to name
 
@@ -124,6 +129,8 @@ def test_the_grammar(tmp_path: Path) -> None:
     ]
     for mode, nodes, gpus, message in told:
         assert message in "".join(mistakes(tmp_path, STAGE % (mode, nodes, gpus))), message
+    supervised = "stages: {t: {kind: sft, model: tiny, data: math, resources: {gpus_per_node: 4, server_gpus: 1}}}"
+    assert "a supervised training generates nothing" in "".join(mistakes(tmp_path, supervised))
 
 
 def test_on_this_machine_a_server_that_cannot_start_fails_the_attempt_with_its_word(
