@@ -5,24 +5,21 @@ Reads top to bottom: settings, data, rewards, trainer, train. The worker calls `
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run
 from trainers import (
     adapters,
     batch,
-    checkpoints,
     context,
     data,
     distributed,
     libraries,
-    prepare,
     rewards,
     scoring,
     server,
     settings,
+    shared_prompts,
     universal,
 )
 
@@ -59,7 +56,7 @@ def main(run: Run) -> dict[str, Any]:
     zero = universal.adapt(run, zero, states_folder(run))
     args = config_class(kind)(deepspeed=zero, **arguments)
     longest = fit_context(args, path, revision, context.prompt_tokens(config["data"]))
-    rows = _prompts(run, prompt_limit(tokenizer, longest, args.chat_template_kwargs))
+    rows = shared_prompts.load(run, prompt_limit(tokenizer, longest, args.chat_template_kwargs))
     scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     in_thinking = completions_begin_in_thinking(tokenizer, args.chat_template_kwargs or {})
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}), in_thinking=in_thinking)
@@ -86,34 +83,3 @@ def main(run: Run) -> dict[str, Any]:
     finally:
         scorer.close()
 
-
-def _prompts(run: Run, limit: prepare.PromptLimit) -> Any:
-    """The prompts, prepared once (by rank 0, or by any job before) and read memory-mapped by every rank."""
-    setting = run.config["data"]
-    cache = Path(os.environ.get("MANAGER_PREPARED_DATA") or run.path.parents[1] / "prepared")
-    prepared, problem, cause = None, "", ""
-    if run.rank == 0:
-        try:
-            prepared = prepare.prepare(setting, cache, data.data_dir(run.config), limit)
-            _require_same_prompts(run, prepared.digest)
-        except Failed as error:
-            problem, cause = str(error), error.cause
-    prepared, problem, cause = distributed.from_first((prepared, problem, cause))
-    if problem:
-        raise Failed(problem, cause=cause)
-    run.event("data", f"{prepared.rows} prompts, digest {prepared.digest[:12]}", digest=prepared.digest,
-              rows=prepared.rows, left_out=prepared.left_out)  # fmt: skip
-    return prepare.load(prepared)
-
-
-def _require_same_prompts(run: Run, digest: str) -> None:
-    """A training that has a state goes on with the prompts that it began with, or not at all."""
-    if checkpoints.newest_complete(run.path / "checkpoints") is None:
-        return
-    told = [one["digest"] for one in run.directory.journal() if one.get("name") == "data" and "digest" in one]
-    if told and told[-1] != digest:
-        raise Failed(
-            f"data: the prompts have the digest {digest[:12]}, those that the training began with had {told[-1][:12]}; "
-            f"bring the old data back, or remove {run.path / 'checkpoints'} to start it anew",
-            cause="data_changed",
-        )
