@@ -50,7 +50,8 @@ class Disk:
     def text(self) -> str:
         text = (
             f"disk: {size(self.weights_gb + self.states_gb)} ({size(self.weights_gb)} of exported weights, "
-            f"{size(self.states_gb)} of training states, {KEEP} of each job, until `manager clean`)"
+            f"{size(self.states_gb)} of training states, {KEEP} of each job, until `manager clean`; there is a third "
+            "while it is written)"
         )
         if self.unknown_jobs:
             names = ", ".join(sorted(self.unknown_models))

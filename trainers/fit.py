@@ -203,17 +203,24 @@ def _generation(facts: ModelFacts, training: Training, gpu_gb: float) -> Generat
 
 
 def state_gb(facts: ModelFacts, lora_parameters: int | None = None, *, zero_stage: int = 0, bf16: bool = True) -> float:
-    """The size of one full state on disk.
+    """The size of one full state on disk."""
+    trained = facts.parameters if lora_parameters is None else lora_parameters
+    return state_bytes(trained, zero_stage=zero_stage, bf16=bf16) / GB
 
-    Always the weights as transformers saves them (of an adapter the adapter's alone) and two moments in fp32. With
+
+def state_bytes(trained: int, *, zero_stage: int, bf16: bool) -> float:
+    """Always the weights as transformers saves them (of an adapter the adapter's alone) and two moments in fp32. With
     ZeRO also the fp32 weights, and below stage 3 DeepSpeed's own copy of what is trained.
     """
-    trained = facts.parameters if lora_parameters is None else lora_parameters
     weights = 2 if zero_stage and bf16 else 4
     copies = 2 if zero_stage in (1, 2) else 1
-    return (copies * weights + (12 if zero_stage else 8)) * trained / GB
+    return (copies * weights + (12 if zero_stage else 8)) * trained
 
 
 def exported_gb(facts: ModelFacts, *, zero_stage: int = 0, bf16: bool = True) -> float:
     """The size of one exported model: with ZeRO on GPUs bf16, else the fp32 weights that are trained."""
-    return (2 if zero_stage and bf16 else 4) * facts.parameters / GB
+    return exported_bytes(facts.parameters, zero_stage=zero_stage, bf16=bf16) / GB
+
+
+def exported_bytes(parameters: int, *, zero_stage: int, bf16: bool) -> float:
+    return (2 if zero_stage and bf16 else 4) * parameters

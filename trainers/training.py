@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluators.prompts import opens_thinking
 from manager.run import Failed, Run, Stopped
-from trainers import checkpoints, context, disk, distributed, settings
+from trainers import checkpoints, context, disk, distributed, settings, worlds
 from trainers.callbacks import AlreadyTrained, RunCallback
 
 
@@ -27,12 +27,17 @@ class RunTrainer:
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         problem = None
         if self.args.process_index == 0:
-            sizes = [(getattr(one, "ds_numel", one.numel()), one.requires_grad) for one in self.model.parameters()]
-            parameters, trained = sum(size for size, _ in sizes), sum(size for size, grad in sizes if grad)
-            problem = disk.problem(Path(self.args.output_dir), parameters, trained, self.state.global_step)
+            problem = disk.problem(Path(self.args.output_dir), self._sizes(), self.state.global_step)
         if problem := distributed.from_first(problem):
             raise Failed(problem, cause="disk_full")
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+
+    def _sizes(self) -> disk.Sizes:
+        sizes = [(getattr(one, "ds_numel", one.numel()), one.requires_grad) for one in self.model.parameters()]
+        # DeepSpeed without ZeRO writes what stage 1 does.
+        stage = max(1, worlds.zero_stage(self.args.deepspeed)) if self.args.deepspeed else 0
+        trained = sum(size for size, grad in sizes if grad)
+        return disk.Sizes(sum(size for size, _ in sizes), trained, stage, bool(self.args.bf16))
 
 
 def completions_begin_in_thinking(tokenizer: Any, template_options: Mapping[str, Any]) -> bool:
