@@ -173,7 +173,8 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     return Training(
         world_size=job.resources.training_processes,
         zero_stage=zero_stage(config.get("deepspeed")),
-        offload=_offloaded(config.get("deepspeed")),
+        offload=_offloaded(config.get("deepspeed"), "offload_optimizer"),
+        offload_weights=_offloaded(config.get("deepspeed"), "offload_param"),
         micro_batch=micro_batch,
         tokens=prompt + answer,
         checkpointing=bool(settings.get("gradient_checkpointing", True)),
@@ -186,11 +187,12 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     )
 
 
-def _offloaded(deepspeed: Any) -> bool:
-    """Whether the optimiser is kept in the host's memory."""
+def _offloaded(deepspeed: Any, what: str) -> bool:
+    """Whether `what` (offload_optimizer, offload_param) is kept out of the GPU's memory."""
     if isinstance(deepspeed, str):
         return deepspeed.endswith("offload")
-    return "offload_optimizer" in (deepspeed or {}).get("zero_optimization", {})
+    setting = (deepspeed or {}).get("zero_optimization", {}).get(what) or {}
+    return setting.get("device", "none") != "none"
 
 
 def _bf16(job: Job) -> bool:

@@ -60,7 +60,8 @@ class Training:
 
     world_size: int
     zero_stage: int = 0
-    offload: bool = False
+    offload: bool = False  # the optimiser is in the host's memory
+    offload_weights: bool = False  # and so are the weights (ZeRO-3's offload_param)
     micro_batch: int = 1
     tokens: int = 9216  # the longest prompt and completion together
     checkpointing: bool = True
@@ -173,7 +174,7 @@ def estimate(facts: ModelFacts, training: Training, gpu_gb: float = 80.0) -> Fit
     trained = facts.parameters if training.lora_parameters is None else training.lora_parameters
     on_gpu = 0.0 if training.offload else 1.0
     weight_bytes, moment_bytes = (2, 12) if stage else (4, 8)
-    weights = weight_bytes * facts.parameters / share[3] * on_gpu
+    weights = 0.0 if training.offload_weights else weight_bytes * facts.parameters / share[3]
     if stage == 3:
         # The largest tensors gathered at a time, twice: those in use and those fetched ahead.
         weights += 2 * 2 * max(facts.vocabulary * facts.hidden_size, 3 * facts.hidden_size * facts.intermediate_size)

@@ -88,3 +88,13 @@ def test_an_adapter_writes_smaller_states_than_full_training() -> None:
         for entries in (plain, adapter)
     ]
     assert sizes[1] < sizes[0] / 5
+
+
+def test_what_a_deepspeed_mapping_offloads_is_read_from_it() -> None:
+    from manager.footprint import _offloaded
+
+    optimizer = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}
+    nothing = {"zero_optimization": {"stage": 3, "offload_param": {"device": "none"}}}
+    asked = [(one, what) for one in (optimizer, nothing, "zero3_offload", "zero3", None)
+             for what in ("offload_optimizer", "offload_param")]  # fmt: skip
+    assert [_offloaded(*one) for one in asked] == [True, False, False, False, True, True, False, False, False, False]
