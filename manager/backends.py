@@ -42,6 +42,19 @@ def choose(
     return SlurmBackend(store, site, sweep.name, canary)
 
 
+def job_variables(sweep: Sweep, cluster: str | None) -> Mapping[str, str] | None:
+    """The environment that jobs will start with; None where a container or the site's shell lines decide it."""
+    wanted = cluster or _cluster_setting(sweep)
+    if wanted == LOCAL or shutil.which("sbatch") is None:
+        return os.environ
+    from manager.cluster.slurm_site import load_site
+
+    site = load_site(cluster, sweep.settings.get("cluster"))
+    if site.container is not None or any("HF_" in line for line in site.setup):
+        return None
+    return {**os.environ, **site.env}
+
+
 def _cluster_setting(sweep: Sweep) -> str | None:
     """What `cluster:` says: a name, or a mapping of site values (always Slurm)."""
     value = sweep.settings.get("cluster")

@@ -6,27 +6,23 @@ model whose sizes are in none of these is named as not known, never guessed.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evaluators import environments
 from manager.cost import base_job
 from manager.job import Job, Kind, SweepJob
-from trainers import fit
+from manager.model_folder import architecture, in_cache
+from trainers import context, fit
 from trainers.batch import STEPS_IN_A_PASS, BatchError, episodes_in_words, in_words, split_rl, split_sft
 from trainers.checkpoints import KEEP
 from trainers.fit import Fit, ModelFacts, Training
 from trainers.worlds import zero_stage
 
-# Longest prompt that is counted where a stage names no `data.max_prompt_tokens`.
-PROMPT_TOKENS = 1024
-# Of supervised training where `sft.max_length` is not there: TRL's limit; of trajectories, which have none, what the
-# study gives to the longest prompt and answer.
+# Longest example of supervised training where `sft.max_length` is not there: TRL's limit; of trajectories, which have
+# none, what the study gives to the longest prompt and answer.
 EXAMPLE_TOKENS, PAIR_TOKENS = 1024, 5120
 # Of a GPU's memory that vLLM takes where nothing is said: beside the trainer by TRL, on its own by itself.
 TRL_SHARE, VLLM_SHARE = 0.3, 0.9
@@ -57,7 +53,8 @@ class Disk:
     def text(self) -> str:
         text = (
             f"disk: {size(self.weights_gb + self.states_gb)} ({size(self.weights_gb)} of exported weights, "
-            f"{size(self.states_gb)} of training states, {KEEP} of each job, until `manager clean`)"
+            f"{size(self.states_gb)} of training states, {KEEP} of each job, until `manager clean`; there is a third "
+            "while it is written)"
         )
         if self.unknown_jobs:
             names = ", ".join(sorted(self.unknown_models))
@@ -82,9 +79,10 @@ def model_facts(model: Mapping[str, Any], architectures: Architectures) -> Model
     if "scratch" in model:
         config = _scratch(model["scratch"])
     elif "path" in model:
-        config = _read(Path(model["path"]) / "config.json")
+        config = architecture(Path(model["path"]))
     elif "hub" in model:
-        config = _cached(model["hub"]) or architectures.get(str(model.get("name")))
+        cached = in_cache(model["hub"], model.get("revision"))
+        config = (architecture(cached) if cached else None) or architectures.get(str(model.get("name")))
     try:
         return ModelFacts.from_config(config) if config else None
     except KeyError:
@@ -96,22 +94,6 @@ def _scratch(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     config = {names.get(key, key): value for key, value in spec.items()}
     # The tokenizer that is made with it has one token a byte and a few special ones.
     return {"model_type": spec.get("architecture"), "vocab_size": 259, "tie_word_embeddings": True, **config}
-
-
-def _cached(hub: str) -> Mapping[str, Any] | None:
-    """config.json from the hub's cache on this machine, without loading its library."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    found = sorted((cache / f"models--{hub.replace('/', '--')}" / "snapshots").glob("*/config.json"))
-    return _read(found[-1]) if found else None
-
-
-def _read(path: Path) -> Mapping[str, Any] | None:
-    try:
-        value: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    return value
 
 
 def disk(entries: Iterable[SweepJob], jobs: Mapping[str, Job], architectures: Architectures) -> Disk:
@@ -188,14 +170,15 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
     vllm = {key.removeprefix("vllm_"): value for key, value in generation.items()}
     apart = generation.get("mode") == "server" and bool(job.resources.server_gpus)
     default = VLLM_SHARE if apart else TRL_SHARE
-    data = config.get("data") or {}
+    data, rl = config.get("data") or {}, job.kind is Kind.RL
     longest = PAIR_TOKENS if "trajectories" in data else EXAMPLE_TOKENS
-    answer = settings.get("max_completion_length", 256) if job.kind is Kind.RL else settings.get("max_length", longest)
-    prompt = _prompt_tokens(data) if job.kind is Kind.RL else 0
+    answer = context.answer_tokens(config) if rl else settings.get("max_length", longest)
+    prompt = context.prompt_tokens(data) if rl else 0
     return Training(
         world_size=job.resources.training_processes,
         zero_stage=zero_stage(config.get("deepspeed")),
-        offload=_offloaded(config.get("deepspeed")),
+        offload=_offloaded(config.get("deepspeed"), "offload_optimizer"),
+        offload_weights=_offloaded(config.get("deepspeed"), "offload_param"),
         micro_batch=micro_batch,
         tokens=prompt + answer,
         checkpointing=bool(settings.get("gradient_checkpointing", True)),
@@ -204,23 +187,17 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
         vllm_share=float(vllm.get("gpu_memory_utilization", default)) if apart or vllm.get("mode") == "colocate" else 0,
         vllm_apart=apart,
         tensor_parallel=int(vllm.get("tensor_parallel_size") or 1),
-        served_tokens=int(vllm.get("max_model_length") or 0) or facts.context,
+        served_tokens=int(vllm.get("max_model_length") or 0) or prompt + answer,
         sleep=bool(vllm.get("enable_sleep_mode", True)),
     )
 
 
-def _prompt_tokens(data: Mapping[str, Any]) -> int:
-    """The longest prompt that is counted: of environments, what the study gives them."""
-    if "environments" in data:
-        return max(int(environments.facts(one["data"]["environment"]).prompt_tokens) for one in data["environments"])
-    return int(data.get("max_prompt_tokens", PROMPT_TOKENS))
-
-
-def _offloaded(deepspeed: Any) -> bool:
-    """Whether the optimiser is kept in the host's memory."""
+def _offloaded(deepspeed: Any, what: str) -> bool:
+    """Whether `what` (offload_optimizer, offload_param) is kept out of the GPU's memory."""
     if isinstance(deepspeed, str):
         return deepspeed.endswith("offload")
-    return "offload_optimizer" in (deepspeed or {}).get("zero_optimization", {})
+    setting = (deepspeed or {}).get("zero_optimization", {}).get(what) or {}
+    return bool(setting.get("device", "none") != "none")
 
 
 def _bf16(job: Job) -> bool:

@@ -1,10 +1,16 @@
-"""A model in a local folder: whether it is one, and the digest of its weights for a job's identity."""
+"""A model on this disk, in a folder or in the hub's cache: whether it is one, what identifies it, what it tells.
+
+Reads files alone: no library of the hub or of models is loaded.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 SAMPLE_BYTES = 64 * 1024
 
@@ -42,3 +48,34 @@ def digest(folder: Path) -> str:
                 stream.seek(-SAMPLE_BYTES, os.SEEK_END)
             whole.update(stream.read(SAMPLE_BYTES))
     return whole.hexdigest()[:16]
+
+
+def in_cache(hub: str, revision: str | None = None, variables: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder of a hub model in the cache that `variables` name; None where this revision is not there."""
+    home = Path(variables.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(variables.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    place = cache / f"models--{hub.replace('/', '--')}"
+    name = place / "refs" / (revision or "main")
+    commit = name.read_text(encoding="utf-8").strip() if name.is_file() else revision
+    folder = place / "snapshots" / str(commit)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def architecture(folder: Path) -> Mapping[str, Any] | None:
+    """The model's config.json; None where it cannot be read."""
+    try:
+        value: Mapping[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return value
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a tokenizer that is loaded from the folder would have one."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return bool(settings.get("chat_template"))

@@ -31,6 +31,8 @@ START_S = 1800.0  # a large model's weights come from a slow disk
 POLL_S = 1.0
 ALIVE_EVERY_S = 30.0
 END_GRACE_S = 20.0
+# Sites set a proxy for the way out, which does not know this host's own address.
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServerEnded(Exception):
@@ -56,7 +58,7 @@ def serve(run: Run, place: Place) -> str:
     if place.rank > place.world_size - server_tasks(run.job):
         _wait_for_end(run, None)
         return "done: its GPU is the server's"
-    port, group_port = _free_port(), _free_port()
+    port = _free_port()
     command = importlib.import_module(SERVERS[run.job.kind.value]).command(run, port)
     log = run.attempt_dir / "server.log"
     # The scheduler's warning goes to every process of the step, and would end the server before the training has
@@ -68,7 +70,7 @@ def serve(run: Run, place: Place) -> str:
         signal.signal(number, handler)
     try:
         _wait_until_healthy(run, process, port, log)
-        address = {"url": f"http://{socket.gethostname()}:{port}", "group_port": group_port, "pid": process.pid}
+        address = {"url": f"http://{socket.gethostname()}:{port}", "pid": process.pid}
         write_json(run.attempt_dir / "server.json", address)
         _wait_for_end(run, process)
     finally:
@@ -107,7 +109,7 @@ def _wait_until_healthy(run: Run, process: subprocess.Popen[bytes], port: int, l
 
 def _is_healthy(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        with _DIRECTLY.open(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -13,7 +13,7 @@ from typing import Any
 from evaluators.agent import AgentSettings
 from evaluators.episodes import task_count
 from manager.run import Failed, Run
-from trainers import adapters, batch, distributed, libraries, returns, server, settings, tasks, universal
+from trainers import adapters, batch, context, distributed, libraries, returns, server, settings, tasks, universal
 from trainers.batch import Split
 from trainers.settings import SettingsError
 
@@ -57,7 +57,7 @@ def main(run: Run) -> dict[str, Any]:
     micro_batch = run.job.resources.micro_batch or batch.STEPS_IN_A_PASS
     trainer.episodic = Episodic(parts.rollouts, worth, parts.records, micro_batch)
     steps = distributed.from_first(held_out_steps(config, run) if run.rank == 0 else None)
-    parts.callback.drift = Drift(run, steps)
+    parts.callback.drift = Drift(run, steps, longest_prompt(trainer, args))
     run.log_params({"train/tasks": len(trainer.train_dataset), "train/world": run.world_size,
                     "train/micro_batch": micro_batch})  # fmt: skip
     run.log_tags(METHOD)
@@ -109,11 +109,12 @@ def _parts(run: Run, args: Any, split: Split, pools: list[tasks.Pool]) -> _Parts
     from trainers.completions import CompletionTable
     from trainers.episode_records import EpisodeRecords
     from trainers.rollouts import Kind, Rollouts, Speaker
-    from trainers.training import load_tokenizer, states_folder
+    from trainers.training import fit_context, load_tokenizer, states_folder
 
     config = run.config
     path, revision = run.model_path()
     tokenizer = load_tokenizer(path, revision)
+    fit_context(args, path, revision, context.prompt_tokens(config["data"]))
     boundary = split.boundary * args.num_iterations
     batches = -(-args.max_steps // boundary)
     drawn = tasks.draw(pools, config["data"]["seed"], range(batches * config["batch"]["prompts"]))

@@ -18,6 +18,7 @@ from trainers import checkpoints, distributed
 from trainers.export import export
 
 WITHOUT_SIGNAL = 10
+ALIKE = 0.75  # of all answers: that outcome is why their rewards are equal
 
 
 def likely_cause(values: Mapping[str, float]) -> str:
@@ -26,6 +27,10 @@ def likely_cause(values: Mapping[str, float]) -> str:
     if not outcomes:
         return "see the table of completions in artifacts/completions"
     name = max(outcomes, key=outcomes.__getitem__)
+    if outcomes[name] < ALIKE:  # groups of one sort and groups of another: no outcome is the cause
+        shares = sorted(((share, one) for one, share in outcomes.items() if share > 0), reverse=True)
+        told = ", ".join(f"{share:.0%} {one}" for share, one in shares)
+        return f"{told}: the answers to a prompt are alike: raise grpo.temperature or batch.samples, or see `reward`"
     causes = {
         "right": "every answer is right: the prompts are too easy for this model",
         "wrong": "every answer is wrong: the prompts are too hard for this model, or temperature is too low",
@@ -58,6 +63,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._exports: tuple[int, ...] = ()
         self._step_started = 0.0
         self._tokens_before = 0.0
+        self._tokens_of_batch = 0.0
 
     def due(self, step: int, total: int) -> bool:
         """Whether weights are exported after this step."""
@@ -75,6 +81,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             raise Stopped(f"{self.run.stop_reason or 'asked to stop'} before step {state.global_step + 1}")
         if self.drift is not None:
             self.drift.begin(self.trainer)
+            if (times := getattr(self.trainer, "times", None)) is not None:
+                times.take()  # the base's answers are no part of the first step
         if state.global_step and self.due(state.global_step, state.max_steps):
             self._export(state)  # a kill between the state and its export may have left this to do
         if state.global_step >= state.max_steps:
@@ -114,8 +122,11 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def _timing(self, values: dict[str, float], elapsed: float) -> dict[str, float]:
         found = {"time/step_s": elapsed}
         if "num_tokens" in values:
-            found["tokens_per_s"] = (values["num_tokens"] - self._tokens_before) / elapsed
+            self._tokens_of_batch = values["num_tokens"] - self._tokens_before
             self._tokens_before = values["num_tokens"]
+        if self._tokens_of_batch:
+            # A generated batch is worked on for `boundary` steps: each has its share, or the first would have them all.
+            found["tokens_per_s"] = self._tokens_of_batch / self.boundary / elapsed
         times = getattr(self.trainer, "times", None)
         if times is not None:
             found |= {f"time/{name}_s": seconds for name, seconds in times.take().items()}

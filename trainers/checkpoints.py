@@ -134,11 +134,15 @@ def newest(folder: Path) -> Resume:
 
 
 def prune(folder: Path, keep: int = KEEP) -> None:
-    """Remove all but the newest complete states. Marks go first, so that a kill midway leaves no false state."""
-    complete = [path for _, path in states(folder) if is_complete(path)]
-    for path in complete[keep:]:
-        (path / MARKER).unlink()
-        shutil.rmtree(path)
+    """Remove all but the newest complete states. Marks go first, so that a kill midway leaves no false state.
+
+    What such a kill left goes too; of what is newer than a complete state, `newest` decides.
+    """
+    kept = [step for step, path in states(folder) if is_complete(path)][:keep]
+    for step, path in states(folder):
+        if len(kept) == keep and step < kept[-1]:
+            (path / MARKER).unlink(missing_ok=True)
+            shutil.rmtree(path)
 
 
 def newest_complete(folder: Path) -> Path | None:

@@ -59,12 +59,14 @@ def draw(data: Mapping[str, Any], folder: Path | None = None, *, size: int | Non
     return rows
 
 
-def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | None = None) -> list[dict[str, Any]]:
+def demonstrations(
+    data: Mapping[str, Any], seen: int | None, folder: Path | None = None, drawn: Sequence[Row] | None = None
+) -> list[dict[str, Any]]:
     """Rows for supervised training: a right answer each, and a certainly wrong one for `wrong_share` of them.
 
     `seen` is how many examples the training will look at, if that is known: without `data.size`, items are
     drawn again until there are so many (at most DEMONSTRATIONS), each time with another wrong answer, so that
-    no wrong answer is learned by heart.
+    no wrong answer is learned by heart. `drawn`: the items, where they are prepared already.
     """
     wrong_share, seed = data.get("wrong_share") or 0.0, data.get("seed", 0)
     coin = random.Random(f"{seed}/wrong")
@@ -72,7 +74,7 @@ def demonstrations(data: Mapping[str, Any], seen: int | None, folder: Path | Non
     identity.check_versions(data)
     identity.check_rows(data, folder)
     size = min(seen, DEMONSTRATIONS) if seen else None
-    for row in draw(data, folder, size=size):
+    for row in draw(data, folder, size=size) if drawn is None else drawn:
         benchmark = benchmarks.get(row.benchmark)
         mistaken = coin.random() < wrong_share
         answer = benchmark.wrong(row.item, row.draw) if mistaken else benchmark.gold(row.item)

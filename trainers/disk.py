@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from trainers import checkpoints
+from trainers import checkpoints, fit
 
 MARGIN = 1.1
 SPARE_BYTES = 64 * 2**20
 
 
-def needed(folder: Path, parameters: int, trained: int) -> int:
-    """Bytes of the next state and export: as large as the last state, or from the parameters: fp32 weights,
-    master copy and two moments of what is trained, and the exported weights."""
+@dataclass(frozen=True)
+class Sizes:
+    """What decides how large a state and an export are."""
+
+    parameters: int
+    trained: int
+    zero_stage: int = 0
+    bf16: bool = False
+
+
+def needed(folder: Path, sizes: Sizes) -> int:
+    """Bytes of the next state and export: as large as the last state, or as such a training's are."""
+    stage, bf16 = sizes.zero_stage, sizes.bf16
     newest = checkpoints.newest_complete(folder)
     recorded = checkpoints.read_json(newest / checkpoints.MARKER)["bytes"] if newest else 0
-    return int(MARGIN * (recorded or 4 * parameters + 12 * trained) + 4 * parameters)
+    state = recorded or fit.state_bytes(sizes.trained, zero_stage=stage, bf16=bf16)
+    return int(MARGIN * state + fit.exported_bytes(sizes.parameters, zero_stage=stage, bf16=bf16))
 
 
-def problem(folder: Path, parameters: int, trained: int, step: int) -> str | None:
+def problem(folder: Path, sizes: Sizes, step: int) -> str | None:
     """Why the next state cannot be written, while everything before is still whole; None if it can."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = needed(folder, parameters, trained) + SPARE_BYTES
+    wanted = needed(folder, sizes) + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if wanted <= free:
         return None

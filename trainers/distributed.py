@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import torch
+
+# What one rank does while the others wait: prompts prepared, a state of 100 GB hashed or converted, a judge asked.
+PATIENCE = timedelta(hours=3)
+_patient: Any = None  # the group in which ranks wait so long; NCCL ends a process that waits ten minutes
 
 
 def has_gpu() -> bool:
@@ -34,6 +39,7 @@ def start(deepspeed_config: Mapping[str, Any] | None, world_size: int) -> None:
         if not has_gpu():
             _let_numbered_cpus_load()
         torch.distributed.init_process_group(backend)
+        _form_patient_group()
         return
     import deepspeed
 
@@ -41,6 +47,13 @@ def start(deepspeed_config: Mapping[str, Any] | None, world_size: int) -> None:
         # No compiled communication kernel: it would need ninja and g++ on the node.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend=backend)  # ZeRO-3 needs it before the trainer's config is built
+    _form_patient_group()
+
+
+def _form_patient_group() -> None:
+    """Its sockets tell at once when a rank is gone, so that only one that hangs is waited for in vain."""
+    global _patient
+    _patient = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def _let_numbered_cpus_load() -> None:
@@ -65,7 +78,7 @@ def rank() -> int:
 
 def barrier() -> None:
     if _active():
-        torch.distributed.barrier()
+        torch.distributed.barrier(group=_patient)
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
@@ -82,7 +95,7 @@ def from_first(value: Any) -> Any:
     if not _active():
         return value
     holder = [value]
-    torch.distributed.broadcast_object_list(holder, src=0)
+    torch.distributed.broadcast_object_list(holder, src=0, group=_patient)
     return holder[0]
 
 
@@ -91,11 +104,13 @@ def gather(value: Any) -> list[Any]:
     if not _active():
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
+    torch.distributed.all_gather_object(values, value, group=_patient)
     return values
 
 
 def leave() -> None:
     """Leave the process group, so that no rank waits for one that is gone."""
+    global _patient
+    _patient = None
     if _active():
         torch.distributed.destroy_process_group()

@@ -62,9 +62,11 @@ def held_out(data: Mapping[str, Any], folder: Path | None, run: Run) -> list[tup
 class Drift:
     """Measures with a trainer of TRL. Every rank has a share of the prompts, all of the same size."""
 
-    def __init__(self, run: Run, prompts: Sequence[tuple[str, list[dict[str, str]]]]) -> None:
+    def __init__(self, run: Run, prompts: Sequence[tuple[str, list[dict[str, str]]]], longest: int) -> None:
+        """`longest`: tokens of a prompt after which a whole answer fits the context; longer ones are left out."""
         self._run = run
         self._prompts = prompts
+        self._longest = longest
         self._mine: list[tuple[Probe, bool]] = []  # whether it counts: shares are filled up with repetitions
 
     def _share(self, values: Sequence[Any]) -> list[tuple[Any, bool]]:
@@ -84,17 +86,32 @@ class Drift:
                 write_json(path, known)
         self._mine = self._share([Probe(**entry) for entry in known or []])
 
-    def _draw(self, trainer: Any) -> list[dict[str, Any]]:
-        mine = self._share(self._prompts)
+    def _fitting(self, trainer: Any) -> list[tuple[str, list[int]]]:
+        """(domain, ids) of the prompts that the engine takes; the same on every rank."""
         template = partial(trainer.processing_class.apply_chat_template, **(trainer.chat_template_kwargs))
-        ids = [template(asked, add_generation_prompt=True, return_dict=True)["input_ids"] for (_, asked), _ in mine]
+        encoded = [
+            (domain, list(template(asked, add_generation_prompt=True, return_dict=True)["input_ids"]))
+            for domain, asked in self._prompts
+        ]
+        fitting = [(domain, ids) for domain, ids in encoded if len(ids) <= self._longest]
+        if left_out := len(encoded) - len(fitting):
+            told = f"{left_out} of {len(encoded)} held-out prompts have more than {self._longest} tokens"
+            self._run.event("drift_without", f"the KL to the base is not measured on all: {told}", prompts=left_out)
+        return fitting
+
+    def _draw(self, trainer: Any) -> list[dict[str, Any]]:
+        fitting = self._fitting(trainer)
+        if not fitting:
+            return []
+        mine = self._share(fitting)
+        ids = [asked for (_, asked), _ in mine]
         trainer.model.eval()
         with torch.random.fork_rng():  # the training's own random numbers stay as they are
             torch.manual_seed(SEED + self._run.rank)
             answers = [answer[:MOST_TOKENS] for answer in trainer.answer_once(ids)]
         logps = self._logps(trainer, list(zip(ids, answers, strict=True)))
         drawn = [
-            {"domain": domain, "prompt_ids": list(prompt), "answer_ids": answer, "base_logp": logp}
+            {"domain": domain, "prompt_ids": prompt, "answer_ids": answer, "base_logp": logp}
             for ((domain, _), counts), prompt, answer, logp in zip(mine, ids, answers, logps, strict=True)
             if counts
         ]

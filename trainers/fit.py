@@ -28,7 +28,6 @@ class ModelFacts:
     head_dim: int
     intermediate_size: int
     vocabulary: int
-    context: int | None = None  # tokens of the longest sequence; None where config.json does not say
 
     @staticmethod
     def from_config(config: Mapping[str, Any]) -> ModelFacts:
@@ -52,7 +51,6 @@ class ModelFacts:
             head_dim=head_dim,
             intermediate_size=intermediate,
             vocabulary=vocabulary,
-            context=config.get("max_position_embeddings"),
         )
 
 
@@ -62,7 +60,8 @@ class Training:
 
     world_size: int
     zero_stage: int = 0
-    offload: bool = False
+    offload: bool = False  # the optimiser is in the host's memory
+    offload_weights: bool = False  # and so are the weights (ZeRO-3's offload_param)
     micro_batch: int = 1
     tokens: int = 9216  # the longest prompt and completion together
     checkpointing: bool = True
@@ -181,7 +180,7 @@ def estimate(facts: ModelFacts, training: Training, gpu_gb: float = 80.0) -> Fit
     trained = facts.parameters if training.lora_parameters is None else training.lora_parameters
     on_gpu = 0.0 if training.offload else 1.0
     weight_bytes, moment_bytes = (2, 12) if stage else (4, 8)
-    weights = weight_bytes * facts.parameters / share[3] * on_gpu
+    weights = 0.0 if training.offload_weights else weight_bytes * facts.parameters / share[3]
     if stage == 3:
         # The largest tensors gathered at a time, twice: those in use and those fetched ahead.
         weights += 2 * 2 * max(facts.vocabulary * facts.hidden_size, 3 * facts.hidden_size * facts.intermediate_size)
@@ -213,17 +212,24 @@ def _generation(facts: ModelFacts, training: Training, gpu_gb: float) -> Generat
 
 
 def state_gb(facts: ModelFacts, lora_parameters: int | None = None, *, zero_stage: int = 0, bf16: bool = True) -> float:
-    """The size of one full state on disk.
+    """The size of one full state on disk."""
+    trained = facts.parameters if lora_parameters is None else lora_parameters
+    return state_bytes(trained, zero_stage=zero_stage, bf16=bf16) / GB
 
-    Always the weights as transformers saves them (of an adapter the adapter's alone) and two moments in fp32. With
+
+def state_bytes(trained: int, *, zero_stage: int, bf16: bool) -> float:
+    """Always the weights as transformers saves them (of an adapter the adapter's alone) and two moments in fp32. With
     ZeRO also the fp32 weights, and below stage 3 DeepSpeed's own copy of what is trained.
     """
-    trained = facts.parameters if lora_parameters is None else lora_parameters
     weights = 2 if zero_stage and bf16 else 4
     copies = 2 if zero_stage in (1, 2) else 1
-    return (copies * weights + (12 if zero_stage else 8)) * trained / GB
+    return (copies * weights + (12 if zero_stage else 8)) * trained
 
 
 def exported_gb(facts: ModelFacts, *, zero_stage: int = 0, bf16: bool = True) -> float:
     """The size of one exported model: with ZeRO on GPUs bf16, else the fp32 weights that are trained."""
-    return (2 if zero_stage and bf16 else 4) * facts.parameters / GB
+    return exported_bytes(facts.parameters, zero_stage=zero_stage, bf16=bf16) / GB
+
+
+def exported_bytes(parameters: int, *, zero_stage: int, bf16: bool) -> float:
+    return (2 if zero_stage and bf16 else 4) * parameters

@@ -5,23 +5,21 @@ Reads top to bottom: settings, data, rewards, trainer, train. The worker calls `
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from manager.run import Failed, Run
 from trainers import (
     adapters,
     batch,
-    checkpoints,
+    context,
     data,
     distributed,
     libraries,
-    prepare,
     rewards,
     scoring,
     server,
     settings,
+    shared_prompts,
     universal,
 )
 
@@ -50,14 +48,16 @@ def main(run: Run) -> dict[str, Any]:
     from trainers.completions import CompletionTable
     from trainers.drift import Drift, held_out
     from trainers.policy import config_class, trainer_class
-    from trainers.training import completions_begin_in_thinking, load_tokenizer, states_folder, train
+    from trainers.prompt_limit import prompt_limit
+    from trainers.training import completions_begin_in_thinking, fit_context, load_tokenizer, states_folder, train
 
     path, revision = run.model_path()
     tokenizer = load_tokenizer(path, revision)
-    rows = _prompts(run, tokenizer, f"{path}@{revision}")
-    scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     zero = universal.adapt(run, zero, states_folder(run))
     args = config_class(kind)(deepspeed=zero, **arguments)
+    longest = fit_context(args, path, revision, context.prompt_tokens(config["data"]))
+    rows = shared_prompts.load(run, prompt_limit(tokenizer, longest, args.chat_template_kwargs))
+    scorer = scoring.PooledScorer(scoring.workers(run.job.resources.cpus_per_task))
     in_thinking = completions_begin_in_thinking(tokenizer, args.chat_template_kwargs or {})
     batches = rewards.Batches(scorer, frozenset({tokenizer.eos_token_id}), in_thinking=in_thinking)
     boundary = split.boundary * getattr(args, "num_iterations", 1)
@@ -75,7 +75,7 @@ def main(run: Run) -> dict[str, Any]:
     )
     batches.end_ids = frozenset(trainer.eos_token_ids)  # a model may end its answers in more than one way
     trainer.table = CompletionTable(run)
-    callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run))
+    callback.drift = Drift(run, held_out(config["data"], data.data_dir(config), run), longest)
     run.log_params({"train/prompts": len(rows), "train/per_device": split.per_device, "train/world": run.world_size,
                     "train/in_thinking": in_thinking})  # fmt: skip
     try:
@@ -83,43 +83,3 @@ def main(run: Run) -> dict[str, Any]:
     finally:
         scorer.close()
 
-
-def _prompts(run: Run, tokenizer: Any, name: str) -> Any:
-    """The prompts, prepared once (by rank 0, or by any job before) and read memory-mapped by every rank."""
-    setting = run.config["data"]
-
-    options = run.config["grpo"].get("chat_template_kwargs") or {}
-
-    def length(messages: list[dict[str, str]]) -> int:
-        encoded = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, **options)
-        return len(encoded["input_ids"])
-
-    tokens = setting.get("max_prompt_tokens") or prepare.PROMPT_TOKENS
-    limit = prepare.PromptLimit(tokens, f"{name} {options}" if options else name, length)
-    cache = Path(os.environ.get("MANAGER_PREPARED_DATA") or run.path.parents[1] / "prepared")
-    prepared, problem, cause = None, "", ""
-    if run.rank == 0:
-        try:
-            prepared = prepare.prepare(setting, cache, data.data_dir(run.config), limit)
-            _require_same_prompts(run, prepared.digest)
-        except Failed as error:
-            problem, cause = str(error), error.cause
-    prepared, problem, cause = distributed.from_first((prepared, problem, cause))
-    if problem:
-        raise Failed(problem, cause=cause)
-    run.event("data", f"{prepared.rows} prompts, digest {prepared.digest[:12]}", digest=prepared.digest,
-              rows=prepared.rows, left_out=prepared.left_out)  # fmt: skip
-    return prepare.load(prepared)
-
-
-def _require_same_prompts(run: Run, digest: str) -> None:
-    """A training that has a state goes on with the prompts that it began with, or not at all."""
-    if checkpoints.newest_complete(run.path / "checkpoints") is None:
-        return
-    told = [one["digest"] for one in run.directory.journal() if one.get("name") == "data" and "digest" in one]
-    if told and told[-1] != digest:
-        raise Failed(
-            f"data: the prompts have the digest {digest[:12]}, those that the training began with had {told[-1][:12]}; "
-            f"bring the old data back, or remove {run.path / 'checkpoints'} to start it anew",
-            cause="data_changed",
-        )

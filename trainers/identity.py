@@ -18,7 +18,7 @@ from manager.errors import UserError
 from manager.run import Failed
 from trainers import sources
 
-PREPARATION = 3  # raised when the same request would be prepared differently
+PREPARATION = 4  # raised when the same request would be prepared differently
 
 
 def rows_of(source: Mapping[str, Any], folder: Path) -> str | None:

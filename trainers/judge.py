@@ -47,6 +47,18 @@ class Question:
     answer: str
 
 
+@dataclass(frozen=True)
+class Replies:
+    """The judge's words on a batch: a reward for each question, and what of its replies was neither yes nor no."""
+
+    rewards: list[float | None]
+    understood: int  # of the questions that it was asked
+    unclear: tuple[str, ...]
+
+
+Word = tuple[float | None, str | None]  # the reward, and the reply; no reply where the judge was not asked
+
+
 class Judge:
     """Asks many questions at once."""
 
@@ -55,8 +67,16 @@ class Judge:
         self._soft = soft
         self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
 
-    def ask(self, questions: Sequence[Question]) -> list[float | None]:
-        """A reward for each; Unreachable if one of them got no answer at all."""
+    def ask(self, questions: Sequence[Question]) -> Replies:
+        """The replies; Unreachable if one of the questions got no answer at all."""
+        words = self._words(questions)
+        return Replies(
+            rewards=[reward for reward, _ in words],
+            understood=sum(reward is not None and reply is not None for reward, reply in words),
+            unclear=tuple(reply for reward, reply in words if reward is None and reply is not None),
+        )
+
+    def _words(self, questions: Sequence[Question]) -> list[Word]:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             asked = [pool.submit(self._ask, question) for question in questions]
             try:
@@ -65,10 +85,10 @@ class Judge:
                 pool.shutdown(wait=False, cancel_futures=True)  # the others would wait as long, one after another
                 raise
 
-    def _ask(self, question: Question) -> float | None:
-        answer = question.answer.rsplit("</think>", 1)[-1].strip()[-MOST_CHARACTERS:]
+    def _ask(self, question: Question) -> Word:
+        answer = _after_thinking(question.answer).strip()[-MOST_CHARACTERS:]
         if not answer:
-            return 0.0  # nothing was answered: no judge is needed for that
+            return 0.0, None  # nothing was answered: no judge is needed for that
         content = INSTRUCTION.format(question=question.question, reference=question.reference, answer=answer)
         body: dict[str, Any] = {
             "model": self._endpoint.model,
@@ -78,8 +98,19 @@ class Judge:
         }
         if self._soft:
             body |= {"logprobs": True, "top_logprobs": 20}
-        choice = self._post(body)["choices"][0]
-        return _probability(choice) if self._soft else _verdict(choice["message"]["content"] or "")
+        answered = self._post(body)
+        try:
+            choice = answered["choices"][0]
+            reply = str(choice["message"]["content"] or "")
+            return (_probability(choice) if self._soft else _verdict(reply)), reply
+        except (KeyError, IndexError, TypeError) as error:
+            raise self._unreachable(f"no chat completion: {json.dumps(answered)[:200]}") from error
+
+    def _unreachable(self, problem: object) -> Unreachable:
+        return Unreachable(
+            f"reward: the judge {self._endpoint.model} at {self._endpoint.base_url} does not answer ({problem}); "
+            "see that it runs and is reachable from the compute nodes, then run `manager sweep` again"
+        )
 
     def _post(self, body: dict[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
@@ -100,10 +131,14 @@ class Judge:
                     break  # asking again would get the same answer
             except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
                 problem = error
-        raise Unreachable(
-            f"reward: the judge {self._endpoint.model} at {self._endpoint.base_url} does not answer ({problem}); "
-            "see that it runs and is reachable from the compute nodes, then run `manager sweep` again"
-        ) from problem
+        raise self._unreachable(problem) from problem
+
+
+def _after_thinking(text: str) -> str:
+    """What is answered; in thinking that did not end there is no answer."""
+    if "</think>" in text:
+        return text.rsplit("</think>", 1)[-1]
+    return "" if "<think>" in text else text
 
 
 def _verdict(text: str) -> float | None:

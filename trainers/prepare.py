@@ -31,7 +31,6 @@ from trainers.sources import Entry, name_of
 
 MARKER = "COMPLETE.json"
 REPEATS = "repeats.jsonl"  # which prompts were left out because of which benchmark items
-PROMPT_TOKENS = 1024  # longer prompts are left out; `data.max_prompt_tokens` says otherwise
 Length = Callable[[list[dict[str, str]]], int]
 
 

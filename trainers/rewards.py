@@ -22,6 +22,7 @@ from trainers import distributed, judge, scoring
 from trainers.prepare import item_of
 
 ANSWERED = (Outcome.RIGHT, Outcome.WRONG)
+UNCLEAR = 4  # replies that are not understood, and no other, are no accident
 
 
 @dataclass(frozen=True)
@@ -138,19 +139,31 @@ def _judged_by(model: str, base_url: str, timeout_s: float, *, soft: bool) -> Pa
         return judge.Question(messages[-1]["content"], benchmarks.get(one.benchmark).gold(one.item), one.text)
 
     def part(judged: Sequence[Judged], context: Context) -> Rewards:
-        problem = ""
-        rewards: Rewards = []
+        problem, replies = "", judge.Replies([], 0, ())
         try:
-            rewards = asker.ask([question(one) for one in judged])
+            replies = asker.ask([question(one) for one in judged])
         except judge.Unreachable as error:
             problem = str(error)
         # All ranks stop together, or the others would wait for this one in the next exchange.
-        problems = [text for text in distributed.gather(problem) if text]
-        if problems:
+        told = distributed.gather((problem, replies.understood, replies.unclear))
+        if problems := [text for text, *_ in told if text]:
             raise Failed(problems[0], cause="judge_unreachable", retryable=True)
-        return rewards
+        _require_understood(model, base_url, sum(one for _, one, _ in told), [text for *_, one in told for text in one])
+        return replies.rewards
 
     return part
+
+
+def _require_understood(model: str, base_url: str, understood: int, unclear: Sequence[str]) -> None:
+    """A judge that is never understood would reward nothing for ever, and nobody would be told."""
+    if understood or len(unclear) < UNCLEAR:
+        return
+    raise Failed(
+        f"reward: the judge {model} at {base_url} said neither yes nor no to any of {len(unclear)} answers, but for "
+        f"example {unclear[0][:60]!r}; judge_verifier needs a model that answers in one word, judge_soft one whose "
+        "endpoint also gives log-probabilities",
+        cause="judge_unclear",
+    )
 
 
 def judge_verifier(model: str, base_url: str, timeout_s: float = 60.0) -> Part:

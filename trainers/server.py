@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from manager.atomic import read_json
+from manager.model_folder import architecture, in_cache
 from manager.run import Failed, Run, Stopped
+from trainers import context
 
 PROGRAM_VARIABLE = "MANAGER_VLLM_SERVER"  # another program in its place: vLLM of another environment, a stand-in
 WAIT_S = 1900.0  # a little longer than the server may take to start
@@ -32,12 +37,19 @@ def command(run: Run, port: int) -> list[str]:
     tensor = int(settings.get("tensor_parallel_size") or 1)
     replicas = max(1, run.job.resources.server_gpus // tensor)
     argv += ["--tensor-parallel-size", str(tensor), "--data-parallel-size", str(replicas)]
-    options = {"gpu_memory_utilization": "--gpu-memory-utilization", "max_model_length": "--max-model-len"}
-    for key, option in options.items():
-        if settings.get(key) is not None:
-            argv += [option, str(settings[key])]
+    if settings.get("gpu_memory_utilization") is not None:
+        argv += ["--gpu-memory-utilization", str(settings["gpu_memory_utilization"])]
+    argv += ["--max-model-len", str(settings.get("max_model_length") or _length(run, path, revision))]
     argv += ["--weight-transfer-config", json.dumps({"backend": "nccl"})]
     return [*argv, "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
+
+
+def _length(run: Run, path: str, revision: str | None) -> int:
+    """Tokens of a prompt and its answer, as far as the model's context goes."""
+    wanted = context.prompt_tokens(run.config.get("data") or {}) + context.answer_tokens(run.config)
+    folder = Path(path) if Path(path).is_dir() else in_cache(path, revision)
+    told = architecture(folder) if folder else None
+    return min(wanted, context.tokens(told or {}) or wanted)
 
 
 def address(run: Run) -> dict[str, Any]:
@@ -55,4 +67,21 @@ def address(run: Run) -> dict[str, Any]:
                 cause="generation_server", retryable=True,
             )  # fmt: skip
         time.sleep(POLL_S)
-    return {"vllm_server_base_url": told["url"], "vllm_group_port": told["group_port"]}
+    _ask_directly(str(urlsplit(told["url"]).hostname))
+    # Weights meet where rank 0 of the training is, not where the server is: the port has to be free here.
+    return {"vllm_server_base_url": told["url"], "vllm_group_port": _free_port()}
+
+
+def _ask_directly(host: str) -> None:
+    """Sites set a proxy for the way out; the nodes of a job are not out there."""
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = os.environ.get(name, "")
+        if host not in listed.split(","):
+            os.environ[name] = f"{listed},{host}".lstrip(",")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port

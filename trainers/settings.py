@@ -86,8 +86,6 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
     given = dict(config.get(section) or {})
     check(section, given)
     defaults: dict[str, Any] = {"lr_scheduler_type": "constant", "bf16": gpu, "gradient_checkpointing": gpu}
-    if gpu and importlib.util.find_spec("flash_attn"):
-        defaults["model_init_kwargs"] = {"attn_implementation": "flash_attention_2"}
     decided: dict[str, Any] = {
         "output_dir": str(output_dir),
         "seed": config.get("seed", 0),
@@ -108,10 +106,19 @@ def arguments(trainer: str, config: Mapping[str, Any], split: Split, output_dir:
         defaults |= {"temperature": 1.0, "beta": 0.0}
         decided |= {"num_generations": config["batch"]["samples"], "steps_per_generation": split.steps_per_generation}
         decided |= generation_arguments(config.get("generation"))
-    if revision := (config.get("model") or {}).get("revision"):  # the weights of that commit, not of the newest
-        loading = given.get("model_init_kwargs") or defaults.get("model_init_kwargs") or {}
-        decided["model_init_kwargs"] = {**loading, "revision": revision}
+    asked = given.get("model_init_kwargs") or {}
+    if loading := _loading(config.get("model") or {}, json.loads(asked) if isinstance(asked, str) else asked, gpu=gpu):
+        decided["model_init_kwargs"] = loading
     return {**defaults, **given, **decided}
+
+
+def _loading(model: Mapping[str, Any], given: Mapping[str, Any], *, gpu: bool) -> dict[str, Any]:
+    """What `from_pretrained` is told: the model is the one of the job's identity, at its revision."""
+    if "scratch" in model:
+        return dict(given)
+    fast = {"attn_implementation": "flash_attention_2"} if gpu and importlib.util.find_spec("flash_attn") else {}
+    pinned = {"revision": model["revision"]} if model.get("revision") else {}
+    return {**fast, **given, **pinned}
 
 
 def generation_arguments(generation: Mapping[str, Any] | None) -> dict[str, Any]:

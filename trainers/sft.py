@@ -9,7 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from manager.run import Failed, Run
-from trainers import adapters, batch, data, distributed, libraries, settings, trajectories, universal
+from trainers import (
+    adapters,
+    batch,
+    data,
+    distributed,
+    libraries,
+    prepare,
+    settings,
+    shared_prompts,
+    trajectories,
+    universal,
+)
 
 
 def main(run: Run) -> dict[str, Any]:
@@ -62,7 +73,10 @@ def _rows(run: Run, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     config = run.config
     if "trajectories" in config["data"]:
         return trajectories.demonstrations(run)
-    return data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config))
+    drawn = None
+    if config["data"].get("decontaminate"):  # what repeats a benchmark is no more to be learned here than by reward
+        drawn = [data.Row(row["benchmark"], prepare.item_of(row["item"])) for row in shared_prompts.load(run, None)]
+    return data.demonstrations(config["data"], _seen(arguments, config["batch"]), data.data_dir(config), drawn)
 
 
 def _seen(arguments: Mapping[str, Any], batch_setting: Mapping[str, Any]) -> int | None:

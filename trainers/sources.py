@@ -44,27 +44,33 @@ class Reader:
     benchmarks: tuple[str, ...] = ("math500",)  # those that its entries name
 
 
-def _math(problem: str, answer: Any, identifier: str, solution: str = "") -> Entry | None:
+def _text(value: Any) -> str:
+    """A column's text; sets write what they lack as null."""
+    return "" if value is None else str(value).strip()
+
+
+def _math(problem: Any, answer: Any, identifier: str, solution: Any = None) -> Entry | None:
     """A question with one answer, asked and judged as MATH-500 is."""
-    answer = "" if answer is None else str(answer).strip()
-    if not problem.strip() or not answer:
+    problem, answer = _text(problem), _text(answer)
+    if not problem or not answer:
         return None
-    return Entry("math500", Item(identifier, {"problem": problem.strip(), "solution": solution}, answer))
+    return Entry("math500", Item(identifier, {"problem": problem, "solution": solution or ""}, answer))
 
 
-def _program(problem: str, tests: list[tuple[str, str]], identifier: str) -> Entry | None:
+def _program(problem: Any, tests: list[tuple[str, str]], identifier: str) -> Entry | None:
     """A problem with tests on standard input, asked and judged as Codeforces is."""
-    if not problem.strip() or not tests:
+    problem = _text(problem)
+    if not problem or not tests:
         return None
     from evaluators.scoring.code_tests import IoTest
 
     pairs = tuple(IoTest(stdin, expected) for stdin, expected in tests)
-    return Entry("codeforces", Item(identifier, {"problem": problem.strip(), "tests": pairs}))
+    return Entry("codeforces", Item(identifier, {"problem": problem, "tests": pairs}))
 
 
 def _io_tests(value: Any) -> list[tuple[str, str]]:
     """Tests in either form that these sets use; calls of functions have none on standard input."""
-    tests = json.loads(value) if isinstance(value, str) else value
+    tests = (json.loads(value) if value.strip() else []) if isinstance(value, str) else value or []
     if isinstance(tests, Mapping):
         if tests.get("fn_name"):
             return []
@@ -102,7 +108,7 @@ def _problem_answer(row: Row, identifier: str) -> Entry | None:
 
 
 def _hendrycks(row: Row, identifier: str) -> Entry | None:
-    boxes = answers.boxed(row["solution"])
+    boxes = answers.boxed(_text(row["solution"]))
     return _math(row["problem"], boxes[-1] if boxes else None, identifier, row["solution"])
 
 
@@ -185,11 +191,25 @@ def fetch_told(source: Row, folder: Path | None) -> Iterator[None]:
 
 def entries(source: Row, folder: Path | None) -> Iterator[Entry | None]:
     """What a source of `config.data` holds, in its own order; None for a row without an answer to judge."""
+    count = 0
+    try:
+        for count, entry in enumerate(_entries(source, folder), 1):  # noqa: B007  (told below)
+            yield entry
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        what = f"has no column {error}" if isinstance(error, KeyError) else f"cannot be read ({error})"
+        raise Failed(
+            f"data.sources: {name_of(source)}, split {source.get('split', 'train')}: the row after {count} that were "
+            f"read {what}; mend it or take it out, then run `manager sweep` again",
+            cause="data",
+        ) from error
+
+
+def _entries(source: Row, folder: Path | None) -> Iterator[Entry | None]:
     split = source.get("split", "train")
     if "benchmark" in source:
         benchmark = benchmarks.get(source["benchmark"])
         for item in benchmark.items(split, folder):
-            yield Entry(benchmark.name, item)
+            yield Entry(benchmark.name, item) if item.answer != "" else None
         return
     place = place_of(source)
     filters = source.get("filters") or {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluators.prompts import opens_thinking
 from manager.run import Failed, Run, Stopped
-from trainers import checkpoints, disk, distributed, settings
+from trainers import checkpoints, context, disk, distributed, settings, worlds
 from trainers.callbacks import AlreadyTrained, RunCallback
 
 
@@ -27,12 +27,17 @@ class RunTrainer:
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         problem = None
         if self.args.process_index == 0:
-            sizes = [(getattr(one, "ds_numel", one.numel()), one.requires_grad) for one in self.model.parameters()]
-            parameters, trained = sum(size for size, _ in sizes), sum(size for size, grad in sizes if grad)
-            problem = disk.problem(Path(self.args.output_dir), parameters, trained, self.state.global_step)
+            problem = disk.problem(Path(self.args.output_dir), self._sizes(), self.state.global_step)
         if problem := distributed.from_first(problem):
             raise Failed(problem, cause="disk_full")
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
+
+    def _sizes(self) -> disk.Sizes:
+        sizes = [(getattr(one, "ds_numel", one.numel()), one.requires_grad) for one in self.model.parameters()]
+        # DeepSpeed without ZeRO writes what stage 1 does.
+        stage = max(1, worlds.zero_stage(self.args.deepspeed)) if self.args.deepspeed else 0
+        trained = sum(size for size, grad in sizes if grad)
+        return disk.Sizes(sum(size for size, _ in sizes), trained, stage, bool(self.args.bf16))
 
 
 def completions_begin_in_thinking(tokenizer: Any, template_options: Mapping[str, Any]) -> bool:
@@ -70,6 +75,28 @@ def load_tokenizer(path: str, revision: str | None, **kwargs: Any) -> Any:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def fit_context(args: Any, path: str, revision: str | None, asked: int) -> int:
+    """The longest prompt that the model, and vLLM, have room for with a whole answer; `asked` at most.
+
+    vLLM is told both together where the sweep names no length: with the model's own context it wants memory for one
+    sequence of 131,072 tokens, and does not start where that is not there.
+    """
+    from transformers import AutoConfig
+
+    if args.max_completion_length is None:
+        return asked  # answers go on to the end of the context
+    window = context.tokens(AutoConfig.from_pretrained(path, revision=revision).to_dict())
+    if args.use_vllm and args.vllm_max_model_length is not None:
+        window = min(window or args.vllm_max_model_length, args.vllm_max_model_length)
+    try:
+        longest = context.room(asked, args.max_completion_length, window)
+    except ValueError as error:
+        raise Failed(f"model: {path}: {error}", cause="config") from error
+    if args.use_vllm and args.vllm_max_model_length is None:
+        args.vllm_max_model_length = longest + args.max_completion_length
+    return longest
 
 
 def find_state(run: Run) -> checkpoints.Resume:

@@ -73,13 +73,20 @@ def check(
 @app.command()
 def prepare(
     domain: Annotated[str, typer.Argument(help="A domain of the catalogue.")],
+    model: Annotated[
+        str | None, typer.Option(help="A model of the catalogue or its folder: the prompts that trainings of it read.")
+    ] = None,
+    max_prompt_tokens: Annotated[
+        int, typer.Option(min=1, help="With --model: longer prompts are left out, as data.max_prompt_tokens says.")
+    ] = 1024,
     store: StoreOption = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
     """Make the training prompts of a domain: how many there are, their digest, what is left out and why.
 
     From $MANAGER_DATA_DIR, else the hub's cache; into $MANAGER_PREPARED_DATA, else STORE/prepared, as the trainers do.
-    Only a job leaves out long prompts too: its model's tokenizer counts them.
+    With --model they are those that trainings by reinforcement read: its tokenizer counts how long a prompt is. Without
+    it they are those that rejection sampling reads.
     """
     from manager.run import Failed
     from trainers.prepare import prepare as make
@@ -88,7 +95,8 @@ def prepare(
     folder, place = os.environ.get("MANAGER_DATA_DIR"), os.environ.get("MANAGER_PREPARED_DATA")
     cache = Path(place) if place else Store.open(store, create=True).root / "prepared"
     try:
-        made = make(data, cache, Path(folder) if folder else None)
+        limit = _prompt_limit(model, max_prompt_tokens) if model else None
+        made = make(data, cache, Path(folder) if folder else None, limit)
     except Failed as error:
         raise UserError(f"{domain}: {error}") from error
     if json:
@@ -102,6 +110,21 @@ def prepare(
         print(f"  {source}: left out {told or 'nothing'}")
     if data.get("decontaminate"):
         print(f"which prompts repeat which items: {made.repeats}")
+
+
+def _prompt_limit(model: str, tokens: int) -> Any:
+    """The limit that a training of this model keeps, whatever its stage is called."""
+    from experiments import catalog
+    from manager.sweep.mistakes import unknown
+    from trainers.prompt_limit import prompt_limit
+    from trainers.training import load_tokenizer
+
+    known = {name: row for name, row in catalog.load().models.items() if "hub" in row}
+    if model not in known and not Path(model).is_dir():
+        raise UserError(f"--model {model}: no such folder, and {unknown('model', model, known)}")
+    row = known.get(model)
+    tokenizer = load_tokenizer(row["hub"], row.get("revision")) if row else load_tokenizer(model, None)
+    return prompt_limit(tokenizer, tokens)
 
 
 def training_sources(domain: str) -> tuple[list[str], list[tuple[str, Any, str]]]:

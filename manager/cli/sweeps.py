@@ -55,6 +55,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what would run, what is done, and what it costs. Changes nothing."""
+    from manager.backends import job_variables
     from manager.cli.preflight import problems
     from manager.observe import all_facts
     from manager.shards import ShardChooser
@@ -66,17 +67,17 @@ def plan(
     facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
     todo = actions(sweep_, facts)
     forecast = _forecast(here, sweep_, todo, gpu_gb)
+    refused = problems(here, sweep_, job_variables(sweep_, cluster))
     if as_json:
         shards = [vars(choice) for choice in chooser.choices]
         listed = [_action_json(each) for each in todo]
-        refused = problems(here, sweep_)
         print_json({"name": sweep_.name, **forecast.to_json(), "refused": refused, "shards": shards, "jobs": listed})
         return
     console = Console()
     console.print(render.plan(todo))
     console.print(_plan_summary(todo))
-    refused = [f"`manager sweep` would refuse it: {problem}" for problem in problems(here, sweep_)]
-    for line in (*chooser.lines(), *forecast.lines(), *refused):
+    told = [f"`manager sweep` would refuse it: {problem}" for problem in refused]
+    for line in (*chooser.lines(), *forecast.lines(), *told):
         indent = len(line) - len(line.lstrip())
         console.print(Padding(Text(line.strip()), (0, 0, 0, indent), expand=False))
     if scripts:
@@ -149,12 +150,12 @@ def run_sweep(
     store: Store, sweep: Sweep, cluster: str | None, slots: int | None, canary: bool | None = None
 ) -> int:
     """Run what is missing where the sweep belongs; returns the exit status."""
-    from manager.backends import choose
+    from manager.backends import choose, job_variables
     from manager.cli.preflight import require
     from manager.cluster.local import LocalBackend
 
     backend = choose(store, sweep, cluster, slots, canary)
-    require(store, sweep)
+    require(store, sweep, job_variables(sweep, cluster))
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 

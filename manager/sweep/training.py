@@ -301,6 +301,8 @@ def generation(part: Part) -> dict[str, Any]:
 
 
 def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
+    if resources.server_gpus:
+        tell(("resources", "server_gpus"), "a supervised training generates nothing; leave it out")
     examples = config["batch"]["examples"]
     _check_split(f"{examples} examples", examples, resources, tell)
 

@@ -253,6 +253,25 @@ def test_the_prompts_of_a_domain_are_made_before_any_job(tmp_path: Path) -> None
         assert message in wrong.stderr
 
 
+def test_prompts_that_are_made_for_a_model_are_those_that_its_trainings_read(tmp_path: Path) -> None:
+    from trainers.prepare import prepare
+    from trainers.prompt_limit import prompt_limit
+    from trainers.scratch import make_tokenizer
+    from trainers.training import load_tokenizer
+
+    for name in ("base", "trained"):  # the same tokenizer in another folder, as after a stage
+        make_tokenizer(512).save_pretrained(tmp_path / name)
+    answer = manager(tmp_path, "data", "prepare", "mini-math", "--json", "--model", tmp_path / "base")
+    assert answer.returncode == 0, answer.stderr
+    made = json.loads(answer.stdout)
+    limit = prompt_limit(load_tokenizer(str(tmp_path / "trained"), None), 1024)
+    found = prepare(made["data"], Path(made["path"]).parent, None, limit)
+    assert str(found.path) == made["path"]
+    wrong = manager(tmp_path, "data", "prepare", "mini-math", "--model", "qwen2.5-1.5b-instruc")
+    assert (wrong.returncode, len(wrong.stderr.strip().splitlines())) == (1, 1)
+    assert "did you mean qwen2.5-1.5b-instruct" in wrong.stderr
+
+
 def test_other_training_rows_in_the_data_folder_make_another_job(tmp_path: Path) -> None:
     file = tmp_path / "real.yaml"
     file.write_text(

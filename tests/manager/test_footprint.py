@@ -78,9 +78,9 @@ def test_what_does_not_fit_is_told_with_its_parts() -> None:
 
 
 def test_vllm_of_the_agents_sweep_gets_room_for_its_longest_sequence() -> None:
-    """Without a limit vLLM wants a cache for the whole context of the model, and does not start."""
+    """vLLM wants a cache for one sequence as long as it may be, and does not start without."""
     fits = []
-    for generation in ([], ["defaults.rl.generation={mode: colocate, vllm_gpu_memory_utilization: 0.4}"]):
+    for generation in ([], ["defaults.rl.generation.vllm_max_model_length=131072"]):
         entries = trainings("agentic.yaml", "matrix.seed=[0]", *generation)
         rows = memory(entries, {entry.job.id: entry.job for entry in entries}, ARCHITECTURES, 80.0)
         fits.append({row.fit.fits for row in rows if row.fit and row.fit.generation})
@@ -110,3 +110,13 @@ def test_a_pair_of_a_trajectory_is_counted_as_long_as_the_longest_prompt_and_ans
     assert pairs.fit is not None
     assert limited.fit is not None
     assert pairs.fit.activations_gb > 1.5 * limited.fit.activations_gb
+
+
+def test_what_a_deepspeed_mapping_offloads_is_read_from_it() -> None:
+    from manager.footprint import _offloaded
+
+    optimizer = {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}
+    nothing = {"zero_optimization": {"stage": 3, "offload_param": {"device": "none"}}}
+    asked = [(one, what) for one in (optimizer, nothing, "zero3_offload", "zero3", None)
+             for what in ("offload_optimizer", "offload_param")]  # fmt: skip
+    assert [_offloaded(*one) for one in asked] == [True, False, False, False, True, True, False, False, False, False]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from manager.atomic import write_json
 from manager.cluster.local import LocalBackend
 from manager.foreground import ForegroundSweep
 from manager.job import Job, Kind, Resources, State, Sweep, SweepJob
 from manager.place import Place
 from manager.run import Run
-from manager.server_rank import training_place
+from manager.server_rank import _is_healthy, training_place
 from manager.store import Store
 from tests.manager.sweep_catalog import expanded, mistakes
 from trainers import server
@@ -57,8 +62,46 @@ def test_the_command_of_the_server(tmp_path: Path) -> None:
         "--weight-transfer-config", '{"backend": "nccl"}', "--logprobs-mode", "processed_logprobs",
         "--max-logprobs", "-1",
     ]  # fmt: skip
+    config = {**SERVED, "data": {"max_prompt_tokens": 512}, "grpo": {"max_completion_length": 8192}}
+    unsaid = replace(run, job=replace(asked, config=config))
+    argv = server.command(unsaid, 8123)
+    # Not the model's own context: memory for one sequence of that length would have to be there.
+    assert argv[argv.index("--max-model-len") + 1] == str(512 + 8192)
     without = replace(run, job=job(Resources(gpus_per_node=8)))
     assert server.address(without) == {}  # a server that somebody else runs is the user's to name
+
+
+def test_weights_meet_at_a_port_of_the_host_that_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL's rank 0 opens the group. What is free on the server's node says nothing about the trainer's."""
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.setenv("NO_PROXY", "")
+    asked = job(Resources(nodes=2, gpus_per_node=8, server_gpus=8))
+    run = Run(Store.open(tmp_path, create=True).add_job(asked), asked, tmp_path)
+    write_json(tmp_path / "server.json", {"url": "http://node7:8123", "pid": 1})
+    found = server.address(run)
+    assert found["vllm_server_base_url"] == "http://node7:8123"
+    with socket.socket() as listener:
+        listener.bind(("", found["vllm_group_port"]))
+    assert os.environ["no_proxy"] == "localhost,node7"
+    assert os.environ["NO_PROXY"] == "node7"
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def test_health_is_asked_past_the_proxy_of_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.delenv("no_proxy", raising=False)
+    with HTTPServer(("127.0.0.1", 0), Healthy) as healthy:
+        threading.Thread(target=healthy.serve_forever, daemon=True).start()
+        assert _is_healthy(healthy.server_address[1])
+        healthy.shutdown()
 
 
 STAGE = """
@@ -86,6 +129,8 @@ def test_the_grammar(tmp_path: Path) -> None:
     ]
     for mode, nodes, gpus, message in told:
         assert message in "".join(mistakes(tmp_path, STAGE % (mode, nodes, gpus))), message
+    supervised = "stages: {t: {kind: sft, model: tiny, data: math, resources: {gpus_per_node: 4, server_gpus: 1}}}"
+    assert "a supervised training generates nothing" in "".join(mistakes(tmp_path, supervised))
 
 
 def test_on_this_machine_a_server_that_cannot_start_fails_the_attempt_with_its_word(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from evaluators import benchmarks
-from manager.run import Failed
-from trainers import data, scratch
+from manager.run import Failed, Run
+from tests.trainers import running
+from trainers import data, scratch, sft
 
 MATH = {"benchmark": "mini_math", "split": "train", "weight": 3}
 
@@ -38,3 +42,24 @@ def test_the_loss_is_on_the_answer_alone():
     assert tokenizer.decode(ids).endswith("1+1=<|im_end|><|im_start|>a 2<|im_end|>")
     with pytest.raises(Failed, match="longer than"):
         data.tokenize(rows, tokenizer, 3)
+
+
+def test_what_repeats_a_benchmark_is_not_demonstrated_either(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A domain that is decontaminated is so for supervised training too, not for its prompts alone."""
+    folder = tmp_path / "data"
+    eggs = "Janet's ducks lay sixteen eggs a day and she eats three of them for breakfast every morning. How many?"
+    seven = {"problem": "Seven times six?", "answer": "42"}
+    rows = {"gsm8k/test": [{"question": eggs, "answer": "#### 13"}],
+            "deepscaler/train": [{"problem": eggs, "answer": "13"}, seven]}  # fmt: skip
+    for name, listed in rows.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in listed))
+    monkeypatch.setenv("MANAGER_DATA_DIR", str(folder))
+    source = {"hub": "agentica-org/DeepScaleR-Preview-Dataset", "split": "train", "revision": "unpinned"}
+    setting = {"seed": 0, "sources": [source], "decontaminate": ["gsm8k"]}
+    directory = running.add(root, "sft", running.sft_config(data=setting))
+    [row] = sft._rows(Run(directory, directory.job(), tmp_path), {"max_steps": 10})
+    assert row["prompt"][0]["content"].startswith("Seven times six?")
+    assert "42" in row["completion"][0]["content"]

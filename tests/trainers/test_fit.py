@@ -49,7 +49,9 @@ def test_zero_stages_share_out_optimiser_then_gradients_then_weights():
     assert (one.gradients_gb, one.weights_gb) == (plain.gradients_gb / 2, plain.weights_gb / 2)
     assert two.gradients_gb == pytest.approx(one.gradients_gb / 8)
     assert three.weights_gb < two.weights_gb / 3
-    assert fit(zero_stage=3, offload=True).optimizer_gb == 0.0
+    assert fit(zero_stage=3, offload=True, offload_weights=True).optimizer_gb == 0.0
+    assert fit(zero_stage=2, offload=True).weights_gb == two.weights_gb, "only the optimiser has left the GPU"
+    assert fit(zero_stage=3, offload=True, offload_weights=True).weights_gb < three.weights_gb
 
 
 def test_eight_billion_parameters_need_zero_and_the_small_model_does_not():

@@ -34,10 +34,12 @@ def test_an_undefined_loss_stops_at_the_last_good_state(root: Path) -> None:
 
 def test_a_state_that_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=20 * 10**9))
-    assert disk.problem(tmp_path, parameters=10**8, trained=10**8, step=10) is None
-    told = disk.problem(tmp_path, parameters=10**9, trained=10**9, step=10)
+    assert disk.problem(tmp_path, disk.Sizes(10**8, 10**8), step=10) is None
+    assert disk.problem(tmp_path, disk.Sizes(10**9, 10**9, zero_stage=2, bf16=True), step=10) is None  # 16 and 2 bytes
+    told = disk.problem(tmp_path, disk.Sizes(10**9, 10**9, zero_stage=2), step=10)
     assert told is not None
-    assert "needs 21.67 GB, 20.00 GB are free; nothing was written" in told
+    # Weights twice, master weights and two moments are 20 bytes, a tenth more to be sure, and the export 4.
+    assert "needs 26.07 GB, 20.00 GB are free; nothing was written" in told
 
 
 def test_equal_rewards_for_many_steps_are_told_with_the_likely_cause(root: Path, model: dict[str, str]) -> None:
@@ -57,6 +59,9 @@ def test_equal_rewards_for_many_steps_are_told_with_the_likely_cause(root: Path,
 def test_the_cause_is_read_from_the_outcomes() -> None:
     assert "raise grpo.max_completion_length" in likely_cause({"outcome/truncated": 0.9, "outcome/right": 0.1})
     assert "too easy" in likely_cause({"outcome/right": 1.0})
+    mixed = likely_cause({"outcome/right": 0.55, "outcome/wrong": 0.45})
+    assert mixed.startswith("55% right, 45% wrong: the answers to a prompt are alike")
+    assert "too easy" not in mixed
 
 
 @pytest.mark.parametrize(

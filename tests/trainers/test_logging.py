@@ -63,3 +63,13 @@ def test_a_training_without_vllm_logs_no_weight_sync(root: Path, model: dict[str
     assert attempt.wait()["outcome"] == "done"
     assert attempt.curve("time/step_s")
     assert not attempt.curve("time/weight_sync_s")
+
+
+def test_the_tokens_of_a_batch_are_shared_by_the_steps_that_learn_from_it(tmp_path: Path) -> None:
+    from trainers.callbacks import RunCallback
+
+    one = RunCallback(Told(), tmp_path, 4, ("prompts", 8))  # type: ignore[arg-type]
+    one.trainer = SimpleNamespace(args=SimpleNamespace(device=SimpleNamespace(type="cpu")))
+    found = [one._timing(values, 10.0)["tokens_per_s"] for values in ({"num_tokens": 800.0}, {}, {}, {})]
+    assert found == [20.0] * 4
+    assert one._timing({"num_tokens": 1200.0}, 5.0)["tokens_per_s"] == 20.0

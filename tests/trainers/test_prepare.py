@@ -121,6 +121,24 @@ def test_rows_without_an_answer_are_left_out_and_counted(tmp_path):
     assert one.left_out["0: " + DEEPSCALER["hub"]] == {"no answer that can be judged": 5, "asked before": 1}
 
 
+def test_a_row_that_lacks_something_is_left_out_and_one_that_cannot_be_read_is_told(tmp_path):
+    folder = tmp_path / "data"
+    write(folder / "deepscaler" / "train.jsonl", {"problem": None, "answer": "1"}, {"problem": "1+1?", "answer": None},
+          {"problem": "1+2?", "answer": 3, "solution": None})  # fmt: skip
+    one = prepared(tmp_path / "cache", DEEPSCALER, folder=folder)
+    assert (one.rows, one.left_out["0: " + DEEPSCALER["hub"]]) == (1, {"no answer that can be judged": 2})
+    write(folder / "deepscaler" / "train.jsonl", {"problem": "1+1?", "answer": "2"}, {"problem": "1+2?"})
+    with pytest.raises(Failed, match=r"DeepScaleR-\S+, split train: the row after 1 .* no column 'answer'"):
+        prepared(tmp_path / "cache", DEEPSCALER, folder=folder)
+    gsm8k = {"benchmark": "gsm8k", "split": "train"}
+    rows = {"question": "1+1?", "answer": "#### 2"}, {"question": "1+2?", "answer": None}
+    write(folder / "gsm8k" / "train.jsonl", *rows)
+    with pytest.raises(Failed, match="gsm8k, split train: the row after 1 that were read cannot be read") as told:
+        prepared(tmp_path / "cache", gsm8k, folder=folder)
+    assert told.value.cause == "data"
+    assert "\n" not in str(told.value)
+
+
 def write(path: Path, *rows: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -241,12 +241,18 @@ class Endpoint(BaseHTTPRequestHandler):
             return
         answer = content.split("Answer:\n")[1].split("\n")[0]
         reference = content.split("Reference answer:\n")[1].split("\n")[0]
+        if answer == "broken":
+            self._send({"error": {"message": "no such model"}})
+            return
         word = "maybe" if answer == "unclear" else "Yes." if answer == reference else "no"
         choice = {"message": {"content": word}}
-        if body.get("logprobs"):
+        if body.get("logprobs") and answer != "unclear":
             listed = [{"token": " Yes", "logprob": -0.223}, {"token": "no", "logprob": -1.609}]  # 0.8 and 0.2
             choice["logprobs"] = {"content": [{"top_logprobs": listed}]}
-        data = json.dumps({"choices": [choice]}).encode()
+        self._send({"choices": [choice]})
+
+    def _send(self, answer: object) -> None:
+        data = json.dumps(answer).encode()
         self.send_response(200)
         self.end_headers()
         self.wfile.write(data)
@@ -280,6 +286,28 @@ def test_a_judge_verifies_answers_and_is_left_out_where_it_is_unclear(server: Th
 
 def test_a_soft_judge_gives_its_probability(server: ThreadingHTTPServer):
     assert given("judge_soft", [judged(Outcome.WRONG, text="x")], **at(server)) == pytest.approx([0.8], abs=0.001)
+
+
+def test_thinking_that_did_not_end_is_no_answer_to_a_judge(server: ThreadingHTTPServer):
+    cut_off = judged(Outcome.TRUNCATED, text=f"<think>perhaps {MATH.gold(ITEM)}\nor")
+    assert given("judge_verifier", [cut_off], **at(server)) == [0.0]
+    assert not server.seen
+
+
+@pytest.mark.parametrize("name", ["judge_verifier", "judge_soft"])
+def test_a_judge_that_is_never_understood_stops_the_training(server: ThreadingHTTPServer, name: str):
+    """A model that thinks aloud, or an endpoint without log-probabilities: no reward would ever come."""
+    unclear = [judged(Outcome.WRONG, text="unclear")] * rewards.UNCLEAR
+    with pytest.raises(Failed, match="said neither yes nor no to any of 4 answers, but for example 'maybe'") as failed:
+        given(name, unclear, **at(server))
+    assert (failed.value.cause, failed.value.retryable) == ("judge_unclear", False)
+    assert given(name, [*unclear, judged(Outcome.WRONG, text="x")], **at(server))[-1] is not None
+
+
+def test_what_is_no_chat_completion_is_no_answer(server: ThreadingHTTPServer):
+    with pytest.raises(Failed, match=r"no chat completion: .*no such model") as failed:
+        given("judge_verifier", [judged(Outcome.WRONG, text="broken")], **at(server))
+    assert failed.value.cause == "judge_unreachable"
 
 
 def test_a_judge_that_stumbles_is_asked_again(server: ThreadingHTTPServer):

@@ -81,3 +81,14 @@ def test_generation_modes():
     }
     with pytest.raises(settings.SettingsError, match="transformers, colocate, server"):
         settings.generation_arguments({"mode": "hf"})
+
+
+@pytest.mark.parametrize("trainer", ["grpo", "sft"])
+def test_the_weights_are_those_of_the_revision_that_the_job_was_made_for(trainer):
+    model = {"name": "small", "hub": "some/model", "revision": "0123abc"}
+    section = {"model_init_kwargs": {"dtype": "bfloat16", "revision": "main"}}
+    config = {"model": model, "batch": BATCH, "grpo": section, "sft": section}
+    made = settings.arguments(trainer, config, SPLIT, Path("/run"), gpu=False)
+    assert made["model_init_kwargs"] == {"dtype": "bfloat16", "revision": "0123abc"}
+    unpinned = {**config, "model": {**model, "revision": None}, "grpo": {}, "sft": {}}
+    assert "model_init_kwargs" not in settings.arguments(trainer, unpinned, SPLIT, Path("/run"), gpu=False)

@@ -20,13 +20,16 @@ name: more
 study: algorithms
 cluster: local
 stages:
-  train: {kind: rl, model: qwen2.5-1.5b-instruct, data: mini-math, deepspeed: %s, generation: transformers,
+  train: {kind: rl, model: ./model, data: mini-math, deepspeed: %s, generation: transformers,
           resources: {tasks_per_node: %d}}
 """
 
 
 def saved_by(tmp_path: Path, deepspeed: str, before: int, after: int) -> tuple[Store, Path, str]:
     """A store in which a job has a state of `before` processes, and the sweep that gives it `after` of them."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages }}")
     store, file = Store.open(tmp_path / "runs", create=True), tmp_path / "more.yaml"
     file.write_text(SWEEP % (deepspeed, before), encoding="utf-8")
     [entry] = load(file, None).jobs
