@@ -192,7 +192,7 @@ def _offloaded(deepspeed: Any, what: str) -> bool:
     if isinstance(deepspeed, str):
         return deepspeed.endswith("offload")
     setting = (deepspeed or {}).get("zero_optimization", {}).get(what) or {}
-    return setting.get("device", "none") != "none"
+    return bool(setting.get("device", "none") != "none")
 
 
 def _bf16(job: Job) -> bool:
