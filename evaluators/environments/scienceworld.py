@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from evaluators.environment import Environment, insert_lines
@@ -37,6 +39,17 @@ _LOCK = threading.RLock()
 _JVM: dict[int, Any] = {}  # process id -> the package's environment, which owns the JVM
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """What is the same in every world with the same tasks; seconds to ask for, so each process asks once."""
+
+    episodes: Mapping[str, list[tuple[str, int]]]  # split -> (task, variation), tasks taking turns
+    forms: frozenset[str]  # of actions, in any of the tasks
+
+
+_CATALOGUES: dict[tuple[tuple[str, ...], str], Catalogue] = {}
+
+
 def _jvm(memory_mb: int) -> Any:
     """This process's JVM, started when it is first needed; a forked child starts its own."""
     with _LOCK:
@@ -57,6 +70,29 @@ def _jvm(memory_mb: int) -> Any:
         return _JVM[os.getpid()]
 
 
+def _catalogue(server: Any, tasks: tuple[str, ...], simplifications: str) -> Catalogue:
+    with _LOCK:
+        if (tasks, simplifications) not in _CATALOGUES:
+            _CATALOGUES[tasks, simplifications] = _ask(server, tasks, simplifications)
+        return _CATALOGUES[tasks, simplifications]
+
+
+def _ask(server: Any, tasks: tuple[str, ...], simplifications: str) -> Catalogue:
+    """The package's own splits share no variation."""
+    variations: dict[str, list[list[tuple[str, int]]]] = {"train": [], "test": []}
+    forms: set[str] = set()
+    for task in tasks:
+        server.load(task, 0, simplifications, False)
+        forms |= set(map(str, server.getPossibleActions()))
+        for split, found in (("train", server.getVariationsTrain()), ("test", server.getVariationsTest())):
+            variations[split].append([(task, int(variation)) for variation in found])
+    return Catalogue({split: _in_turn(lists) for split, lists in variations.items()}, frozenset(forms))
+
+
+def _in_turn(lists: list[list[tuple[str, int]]]) -> list[tuple[str, int]]:
+    return [one[turn] for turn in range(max(map(len, lists))) for one in lists if turn < len(one)]
+
+
 class ScienceWorld(Environment):
     name = "scienceworld"
     version = 2
@@ -74,28 +110,15 @@ class ScienceWorld(Environment):
         self._simplifications = simplifications
         with _LOCK:
             self._server = gateway._gateway.jvm.scienceworld.runtime.pythonapi.PythonInterface()
-        self._forms: set[str] = set()  # of actions, in any of the tasks
-        self._episodes = {split: self._variations(tasks, split) for split in ("train", "test")}
+        self._catalogue = _catalogue(self._server, tasks, simplifications)
         self._plan: list[str] = []
         self._on_plan = True
 
-    def _variations(self, tasks: tuple[str, ...], split: str) -> list[tuple[str, int]]:
-        """(task, variation) of a split, tasks taking turns; the package's own splits share no variation."""
-        lists = []
-        with _LOCK:
-            for task in tasks:
-                self._server.load(task, 0, self._simplifications, False)
-                self._forms |= set(map(str, self._server.getPossibleActions()))
-                found = self._server.getVariationsTrain() if split == "train" else self._server.getVariationsTest()
-                lists.append([(task, int(variation)) for variation in found])
-        longest = max(map(len, lists))
-        return [one[turn] for turn in range(longest) for one in lists if turn < len(one)]
-
     def task_count(self, split: str) -> int | None:
-        return len(self._episodes[split])
+        return len(self._catalogue.episodes[split])
 
     def _begin(self, task: int, split: str) -> None:
-        episodes = self._episodes[split]
+        episodes = self._catalogue.episodes[split]
         if task >= len(episodes):
             raise UserError(f"environment 'scienceworld': split {split!r} has {len(episodes)} tasks; no task {task}")
         self._episode = episodes[task]
@@ -107,7 +130,7 @@ class ScienceWorld(Environment):
         self._shown = ""
 
     def instruction(self) -> str:
-        forms = ", ".join(sorted(self._forms - {"reset task"}))  # which would undo what was done
+        forms = ", ".join(sorted(self._catalogue.forms - {"reset task"}))  # which would undo what was done
         return (
             "You are in a house with rooms, tools and substances, and have a scientific task. `focus on X` tells the "
             "house that X is your answer: use it only for what the task asks.\n"
@@ -177,7 +200,7 @@ _OUTSIDE = (
 
 
 def make(
-    tasks: list[str] | str | None = None, simplifications: str = "easy", memory_mb: int = 1024, cap: int = 50
+    tasks: list[str] | str | None = None, simplifications: str = "easy", memory_mb: int = 3072, cap: int = 50
 ) -> ScienceWorld:
     """Tasks by name (a list, or one); by default those whose own solution fits into 50 steps."""
     named = SHORT_TASKS if tasks is None else (tasks,) if isinstance(tasks, str) else tuple(tasks)
