@@ -120,6 +120,7 @@ class Fit:
     update_gb: float  # the gradients once more, in fp32, while the optimiser works
     generation: Generation | None
     sleep: bool
+    host_gb: float = 0.0  # of the host's memory, a process
 
     @property
     def resident_gb(self) -> float:
@@ -156,6 +157,8 @@ class Fit:
         listed = " + ".join(f"{name} {value:.1f}" for name, value in parts.items() if value >= 0.05)
         verdict = "fits" if self.fits else "does not fit"
         text = f"{listed} GB per GPU, at most {self.needed_gb:.1f} at a time: {verdict} {self.gpu_gb:.0f} GB"
+        if self.host_gb:
+            text += f"; beside it {self.host_gb:.1f} GB of the host's memory for each GPU"
         return f"{text}; {self.generation.in_words()}" if self.generation else text
 
 
@@ -197,7 +200,15 @@ def estimate(facts: ModelFacts, training: Training, gpu_gb: float = 80.0) -> Fit
         update_gb=4 * trained / share[1] * on_gpu / GB if stage else 0.0,
         generation=_generation(facts, training, gpu_gb) if training.vllm_share else None,
         sleep=training.sleep,
+        host_gb=_offloaded(facts, training, trained) / GB,
     )
+
+
+def _offloaded(facts: ModelFacts, training: Training, trained: int) -> float:
+    """Bytes a process: the optimiser's 12, gradients in fp32, and the weights where they are offloaded too."""
+    optimizer = (12 + 4) * trained if training.offload else 0
+    weights = 2 * facts.parameters if training.offload_weights else 0
+    return (optimizer + weights) / training.world_size
 
 
 def _generation(facts: ModelFacts, training: Training, gpu_gb: float) -> Generation:

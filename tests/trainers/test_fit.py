@@ -52,6 +52,11 @@ def test_zero_stages_share_out_optimiser_then_gradients_then_weights():
     assert fit(zero_stage=3, offload=True, offload_weights=True).optimizer_gb == 0.0
     assert fit(zero_stage=2, offload=True).weights_gb == two.weights_gb, "only the optimiser has left the GPU"
     assert fit(zero_stage=3, offload=True, offload_weights=True).weights_gb < three.weights_gb
+    assert two.host_gb == 0.0
+    offloaded, both = fit(zero_stage=2, offload=True), fit(zero_stage=3, offload=True, offload_weights=True)
+    assert offloaded.host_gb == pytest.approx(16 * 8.03 / 8, abs=0.01)
+    assert both.host_gb == pytest.approx(18 * 8.03 / 8, abs=0.01)
+    assert f"{both.host_gb:.1f} GB of the host's memory for each GPU" in both.in_words()
 
 
 def test_eight_billion_parameters_need_zero_and_the_small_model_does_not():
