@@ -101,7 +101,7 @@ def _file_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _cached_rows(source: DataSource, split: str) -> Iterator[dict[str, Any]]:
     if source.hub is None:
-        raise _missing(source, split, "it is on no hub, so a data folder is needed", None)
+        raise _missing(source, split, f"no {DATA_DIR_VARIABLE} is set", None)
     import datasets
 
     try:
@@ -129,6 +129,12 @@ def _cache_places(hub: str) -> list[Path]:
 def _missing(source: DataSource, split: str, what: str, folder: Path | None) -> UserError:
     name = source.folder or source.hub
     root = str(name).split("/")[0]
+    if source.hub is None:
+        place = f"{folder or 'DIR'}/{source.folder}/{split}.jsonl"
+        return UserError(
+            f"data of {name!r}, split {split!r}, not found: {what}; it is on no hub: put its rows into {place} "
+            "by hand, as docs/benchmarks.md says" + ("" if folder else f", and set {DATA_DIR_VARIABLE}=DIR")
+        )
     suite = root if root in benchmark_names() else "all16"
     return UserError(
         f"data of {name!r}, split {split!r}, not found: {what}; run `manager data fetch --suite {suite} "
