@@ -2,7 +2,7 @@
 
 Both take what they ship for GSM8K and MATH-500 and get our prompts as their data. Their other task sets are
 judged as GSM8K is, which both do quickly: the comparison is of time, and the answers of a random model are
-wrong by any scorer. So are their code benchmarks, of which both fetch what runs the programs from a hub.
+wrong by any scorer. Code benchmarks too are judged so: both would fetch what runs the programs from a hub.
 """
 
 from __future__ import annotations
