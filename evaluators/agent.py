@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from evaluators.environment import read_action
 from evaluators.environment_pool import Shown
+from evaluators.scoring.answers import THINK_CLOSE, THINK_OPEN
 from manager.errors import UserError
 
 HISTORY = 2
@@ -194,8 +195,8 @@ def messages(instruction: str, past: Sequence[Turn], state: str, settings: Agent
 
 def has_thought(completion: str) -> bool:
     """Whether it thinks; some chat templates open the thinking in the prompt, so the end of it counts."""
-    before, closed, _ = completion.partition("</think>")
-    return bool(closed and before.replace("<think>", "").strip())
+    closed = THINK_CLOSE.search(completion)
+    return closed is not None and bool(THINK_OPEN.sub("", completion[: closed.start()]).strip())
 
 
 def answer(action: str, thought: str, *, thinking: bool) -> str:

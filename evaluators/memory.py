@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluators.engine import EngineError
 from manager.atomic import read_json
+from manager.model_folder import files_of
 
 GIB = 2**30
 OVERHEAD = 1.5 * GIB  # CUDA context, activations, graphs: what is needed besides weights and cache
@@ -41,20 +42,6 @@ def needed_bytes(model: Path, context: int | None, devices: int) -> int | None:
     a_token = cache_bytes_a_token(config)
     length = context or (config.get("text_config") or config).get("max_position_embeddings") or 0
     return int((weights + (a_token or 0) * length) / devices + OVERHEAD)
-
-
-def files_of(model: str, revision: str | None = None) -> Path | None:
-    """The folder with the model's files: its own, or that of a hub id in the cache on this disk; None if neither."""
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        config = try_to_load_from_cache(model, "config.json", revision=revision)
-    except HFValidationError:
-        return None  # no folder and no id: the engine tells
-    return Path(config).parent if isinstance(config, str) else None
 
 
 def check_fits(model: str, device_bytes: int, options: Mapping[str, Any], revision: str | None = None) -> None:

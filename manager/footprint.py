@@ -187,7 +187,7 @@ def _training(job: Job, facts: ModelFacts, micro_batch: int) -> Training:
         vllm_share=float(vllm.get("gpu_memory_utilization", default)) if apart or vllm.get("mode") == "colocate" else 0,
         vllm_apart=apart,
         tensor_parallel=int(vllm.get("tensor_parallel_size") or 1),
-        served_tokens=int(vllm.get("max_model_length") or 0) or prompt + answer,
+        served_tokens=int(vllm.get("max_model_length") or 0) or None,
         sleep=bool(vllm.get("enable_sleep_mode", True)),
     )
 

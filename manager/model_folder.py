@@ -52,13 +52,19 @@ def digest(folder: Path) -> str:
 
 def in_cache(hub: str, revision: str | None = None, variables: Mapping[str, str] = os.environ) -> Path | None:
     """The folder of a hub model in the cache that `variables` name; None where this revision is not there."""
-    home = Path(variables.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(variables.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    caches = Path(variables.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(variables.get("HF_HOME") or caches / "huggingface")
+    cache = Path(variables.get("HF_HUB_CACHE") or variables.get("HUGGINGFACE_HUB_CACHE") or home / "hub").expanduser()
     place = cache / f"models--{hub.replace('/', '--')}"
     name = place / "refs" / (revision or "main")
     commit = name.read_text(encoding="utf-8").strip() if name.is_file() else revision
     folder = place / "snapshots" / str(commit)
     return folder if (folder / "config.json").is_file() else None
+
+
+def files_of(model: str, revision: str | None = None) -> Path | None:
+    """The model's files: its own folder, or a hub id's in the cache on this disk; None where neither is there."""
+    return Path(model) if Path(model).is_dir() else in_cache(model, revision)
 
 
 def architecture(folder: Path) -> Mapping[str, Any] | None:

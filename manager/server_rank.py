@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from manager import ports
 from manager.atomic import write_json
 from manager.job import Job
 from manager.kinds import DISTRIBUTED, SERVERS
@@ -58,7 +59,7 @@ def serve(run: Run, place: Place) -> str:
     if place.rank > place.world_size - server_tasks(run.job):
         _wait_for_end(run, None)
         return "done: its GPU is the server's"
-    port = _free_port()
+    port = ports.free()
     command = importlib.import_module(SERVERS[run.job.kind.value]).command(run, port)
     log = run.attempt_dir / "server.log"
     # The scheduler's warning goes to every process of the step, and would end the server before the training has
@@ -87,13 +88,6 @@ def _environment(run: Run, place: Place) -> dict[str, str]:
         chosen = seen.split(",")[place.local_rank : place.local_rank + server_tasks(run.job)]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(chosen)
     return environment
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_healthy(run: Run, process: subprocess.Popen[bytes], port: int, log: Path) -> None:

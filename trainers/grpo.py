@@ -82,4 +82,3 @@ def main(run: Run) -> dict[str, Any]:
         return train(trainer, run, callback, config.get("export_steps"))
     finally:
         scorer.close()
-

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from evaluators.scoring.answers import without_thinking
+
 TRIES = 3
 AT_ONCE = 32
 MOST_CHARACTERS = 8000
@@ -86,7 +88,7 @@ class Judge:
                 raise
 
     def _ask(self, question: Question) -> Word:
-        answer = _after_thinking(question.answer).strip()[-MOST_CHARACTERS:]
+        answer = without_thinking(question.answer).strip()[-MOST_CHARACTERS:]
         if not answer:
             return 0.0, None  # nothing was answered: no judge is needed for that
         content = INSTRUCTION.format(question=question.question, reference=question.reference, answer=answer)
@@ -132,13 +134,6 @@ class Judge:
             except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
                 problem = error
         raise self._unreachable(problem) from problem
-
-
-def _after_thinking(text: str) -> str:
-    """What is answered; in thinking that did not end there is no answer."""
-    if "</think>" in text:
-        return text.rsplit("</think>", 1)[-1]
-    return "" if "<think>" in text else text
 
 
 def _verdict(text: str) -> float | None:

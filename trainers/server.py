@@ -8,15 +8,14 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import socket
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from manager import ports
 from manager.atomic import read_json
-from manager.model_folder import architecture, in_cache
+from manager.model_folder import architecture, files_of
 from manager.run import Failed, Run, Stopped
 from trainers import context
 
@@ -47,7 +46,7 @@ def command(run: Run, port: int) -> list[str]:
 def _length(run: Run, path: str, revision: str | None) -> int:
     """Tokens of a prompt and its answer, as far as the model's context goes."""
     wanted = context.prompt_tokens(run.config.get("data") or {}) + context.answer_tokens(run.config)
-    folder = Path(path) if Path(path).is_dir() else in_cache(path, revision)
+    folder = files_of(path, revision)
     told = architecture(folder) if folder else None
     return min(wanted, context.tokens(told or {}) or wanted)
 
@@ -69,7 +68,7 @@ def address(run: Run) -> dict[str, Any]:
         time.sleep(POLL_S)
     _ask_directly(str(urlsplit(told["url"]).hostname))
     # Weights meet where rank 0 of the training is, not where the server is: the port has to be free here.
-    return {"vllm_server_base_url": told["url"], "vllm_group_port": _free_port()}
+    return {"vllm_server_base_url": told["url"], "vllm_group_port": ports.free()}
 
 
 def _ask_directly(host: str) -> None:
@@ -78,10 +77,3 @@ def _ask_directly(host: str) -> None:
         listed = os.environ.get(name, "")
         if host not in listed.split(","):
             os.environ[name] = f"{listed},{host}".lstrip(",")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port

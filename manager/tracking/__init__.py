@@ -11,7 +11,6 @@ import fcntl
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import sys
 import time
@@ -20,6 +19,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from manager import ports
 from manager.atomic import read_json, write_json
 from manager.errors import UserError
 from manager.job import State, Sweep
@@ -259,13 +259,6 @@ def ui_command(store: Store, sweep_name: str, *, port: int | None = None) -> lis
         "--backend-store-uri", uri,
         "--default-artifact-root", (store.sweep_dir(sweep_name) / "artifacts").as_uri(),
         "--host", "127.0.0.1",
-        "--port", str(port or _free_port()),
+        "--port", str(port or ports.free("127.0.0.1")),
         "--workers", "1",
     ]  # fmt: skip
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -45,14 +45,12 @@ def test_a_device_that_is_too_small_is_told_with_what_to_change(tmp_path: Path) 
 
 
 def test_a_hub_model_in_the_cache_is_estimated_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
     place = tmp_path / "models--org--big"
     (place / "refs").mkdir(parents=True)
     (place / "refs" / "main").write_text("c" * 40)
     (place / "snapshots").mkdir()
     big_model(place / "snapshots" / ("c" * 40), 14.0)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     for revision in (None, "c" * 40):
         with pytest.raises(EngineError, match="org/big: weights and the cache"):
             check_fits("org/big", 16 * GIB, {}, revision)
