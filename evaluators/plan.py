@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluators import benchmarks
 from evaluators.benchmark import Benchmark, Item, Sampler
-from evaluators.benchmark_data import NOT_AS_EXPECTED, of_other_fields
+from evaluators.benchmark_data import NOT_AS_EXPECTED, identity, of_other_fields
 from evaluators.engine import sample_seed
 from evaluators.records import Key
 from evaluators.shards import part
@@ -68,6 +68,7 @@ def read_task(entry: Mapping[str, Any], data_dir: Path | None, shard: Mapping[st
             f"{benchmark.version}; plan the sweep again, or use the code that made the job",
             cause="benchmark_version",
         )
+    _check_rows(name, entry.get("data") or {}, data_dir)
     sampler = Sampler(**{**entry["sampler"], "stop": tuple(entry["sampler"].get("stop") or ())})
     items = _read_items(benchmark, entry.get("limit"), data_dir)
     if not items:
@@ -78,6 +79,17 @@ def read_task(entry: Mapping[str, Any], data_dir: Path | None, shard: Mapping[st
     if shard is not None:
         items = tuple(part(items, shard["index"], shard["of"]))
     return Task(benchmark, sampler, entry["domain"], entry.get("subdomain"), items)
+
+
+def _check_rows(name: str, data: Mapping[str, Any], data_dir: Path | None) -> None:
+    """The job's identity names the rows that it was made for, those of the examples too."""
+    for key, split in (("rows", "test"), ("example_rows", "train")):
+        if key in data and data[key] != identity(name, data_dir, split):
+            raise Failed(
+                f"benchmarks.{name}: its {split} rows on this disk are not those of when the job was made; run "
+                "`manager sweep` again to make jobs of these",
+                cause="data_changed",
+            )
 
 
 def _read_items(benchmark: Benchmark, limit: int | None, data_dir: Path | None) -> tuple[Item, ...]:

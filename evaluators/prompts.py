@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.benchmark import Benchmark, Item
+from evaluators.benchmark_data import has_train
 from evaluators.engine import Engine, EngineError, Prompt
 from manager.errors import UserError
 
@@ -112,9 +113,8 @@ def example_items(benchmark: Benchmark, data_dir: Path | None) -> tuple[Item, ..
     try:
         return tuple(islice(benchmark.items("train", data_dir), SHOTS))
     except UserError:
-        splits = benchmark.source.splits
-        if not splits or "train" in splits:
-            raise  # it has a train split, which is not on this disk
+        if has_train(benchmark):
+            raise  # it is not on this disk
         return tuple(islice(benchmark.items("test", data_dir), SHOTS + 1))
 
 

@@ -6,7 +6,7 @@ expansion as one value, so that the control plane imports neither.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ class BenchmarkRow:
     version: int
     sampler: Mapping[str, Any]
     source: Mapping[str, Any]  # hub, config, revision, splits; empty for procedural ones
+    # What identifies the rows that examples are taken from; asked where a prompt shows some, since files are read.
+    example_rows: Callable[[], str | None] = lambda: None
 
 
 @dataclass(frozen=True)

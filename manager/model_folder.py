@@ -10,9 +10,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-SAMPLE_BYTES = 64 * 1024
+MARK = "COMPLETE.json"  # what an export ends with (trainers/checkpoints.py)
+WHOLE_BYTES = 1 << 20  # files up to this size are read whole
+PIECE_BYTES = 4096
+SAMPLES = 1024  # of a large file of unknown form
+MOST_HEADER_BYTES = 1 << 28
 
 
 def find(text: str, base: Path) -> tuple[str, str] | str | None:
@@ -34,20 +38,40 @@ def find(text: str, base: Path) -> tuple[str, str] | str | None:
 
 
 def digest(folder: Path) -> str:
-    """Names, sizes and the first and last 64 KiB of every file: cheap, and changed by any save."""
+    """Equal for folders that hold the same model, wherever they are: cheap, and changed by any training.
+
+    Names and sizes of all files, small files whole, of large ones samples: a piece from the middle of every tensor,
+    since an adapter that was merged changes nothing but a few tensors somewhere in the middle.
+    """
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if not path.is_file() or any(part.startswith(".") for part in Path(name).parts):
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if hidden or name == MARK or not path.is_file():  # the mark says where a model is from, not what it is
             continue
         size = path.stat().st_size
         whole.update(f"{name}\0{size}\0".encode())
         with open(path, "rb") as stream:
-            whole.update(stream.read(SAMPLE_BYTES))
-            if size > 2 * SAMPLE_BYTES:
-                stream.seek(-SAMPLE_BYTES, os.SEEK_END)
-            whole.update(stream.read(SAMPLE_BYTES))
+            if size <= WHOLE_BYTES:
+                whole.update(stream.read())
+                continue
+            for offset, length in _pieces(stream, size):
+                stream.seek(offset)
+                whole.update(stream.read(length))
     return whole.hexdigest()[:16]
+
+
+def _pieces(stream: BinaryIO, size: int) -> list[tuple[int, int]]:
+    """(offset, length) of what is read of a large file."""
+    header = int.from_bytes(stream.read(8), "little")
+    try:
+        tensors: Any = json.loads(stream.read(header)) if header < min(size, MOST_HEADER_BYTES) else None
+        places = [entry["data_offsets"] for name, entry in tensors.items() if name != "__metadata__"]
+        middles = sorted(8 + header + (begin + end - PIECE_BYTES) // 2 for begin, end in places)
+        return [(0, 8 + header), *((max(0, middle), PIECE_BYTES) for middle in middles)]
+    except (ValueError, KeyError, TypeError, AttributeError):  # no safetensors
+        step = (size - PIECE_BYTES) / (SAMPLES - 1)
+        return [(round(number * step), PIECE_BYTES) for number in range(SAMPLES)]
 
 
 def in_cache(hub: str, revision: str | None = None, variables: Mapping[str, str] = os.environ) -> Path | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from manager.alike import enter_all
 from manager.errors import UserError
 from manager.remedy import blame_again
 from manager.snapshot import restore_snapshot
@@ -28,6 +29,7 @@ class Rebuilt:
     ended: int = 0  # submissions known from attempts alone
     code: tuple[str, ...] = ()
     blamed: int = 0
+    alike: int = 0
     problems: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
@@ -41,7 +43,9 @@ class Rebuilt:
             yield f"code of jobs in the queue: {', '.join(self.code)}"
         if self.blamed:
             yield f"{self.blamed} failures that nodes are blamed for"
-        if not (self.sweeps or self.queued or self.ended or self.code or self.blamed):
+        if self.alike:
+            yield f"{self.alike} evaluations entered under what made their samples"
+        if not (self.sweeps or self.queued or self.ended or self.code or self.blamed or self.alike):
             yield "nothing was missing beside the run directories"
 
 
@@ -65,6 +69,7 @@ def rebuild_store(root: Path) -> Rebuilt:
         ended=_from_attempts(store),
         code=tuple(code),
         blamed=blame_again(store),
+        alike=enter_all(store),
         problems=(*problems, *silent),
     )
 

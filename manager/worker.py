@@ -27,6 +27,7 @@ from manager.errors import UserError
 from manager.heartbeat import Heartbeat
 from manager.job import Job
 from manager.kinds import DISTRIBUTED, load_entry
+from manager.model_folder import digest
 from manager.observe import job_facts
 from manager.place import Place, by_hand, here
 from manager.plan import ATTEMPTS_WITHOUT_PROGRESS
@@ -216,12 +217,26 @@ def _unmet_need(run: Run) -> str | None:
     return None
 
 
+def _check_model(run: Run) -> None:
+    """A folder that was written again since the job was made is another model, and another job."""
+    model = run.config.get("model")
+    if run.rank > 0 or not isinstance(model, Mapping) or "path" not in model or not Path(model["path"]).is_dir():
+        return
+    if digest(Path(model["path"])) != model["digest"]:
+        raise Failed(
+            f"{model['path']}: the files there are not those of when the job was made; run `manager sweep` again to "
+            "make jobs of these",
+            cause="model_changed",
+        )
+
+
 def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Run the kind's entry and say how it ended. The one place that catches everything: it records."""
     try:
         need = _unmet_need(run)
         if need is not None:
             return _end("blocked", "parent", f"job {need} that this one needs has no result"), {}
+        _check_model(run)
         result = dict(load_entry(run.job.kind.value)(run))
         return _end("done"), result
     except Stopped as stopped:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from evaluators import benchmarks, environments
+from evaluators.benchmark_data import has_train
 from evaluators.benchmark_data import identity as data_identity
 from evaluators.data import default_data_dir
 from experiments import study
@@ -80,7 +81,10 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
             # A data folder takes the hub's place: what is in it decides the result, not the hub's revision.
             source["rows"] = data_identity(name)
         sampler = asdict(found.sampler) | {"stop": list(found.sampler.stop)}
-        return BenchmarkRow(found.name, found.domain, found.subdomain, found.version, sampler, source)
+        row = BenchmarkRow(found.name, found.domain, found.subdomain, found.version, sampler, source)
+        if "rows" in source and has_train(found):
+            return replace(row, example_rows=lambda: data_identity(name, split="train"))
+        return row
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

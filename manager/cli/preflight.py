@@ -12,6 +12,7 @@ from manager.errors import UserError
 from manager.job import Job, Kind, Sweep, SweepJob
 from manager.model_folder import architecture, has_chat_template, in_cache
 from manager.store import Store
+from manager.sweep.evaluation import few_shot
 
 TRAININGS = (Kind.SFT, Kind.RL)
 Variables = Mapping[str, str] | None
@@ -41,16 +42,18 @@ def _unfinished(store: Store, sweep: Sweep) -> list[Job]:
 def _benchmarks(todo: Sequence[Job]) -> Iterator[str]:
     from evaluators.benchmark_data import missing
 
-    wanted = {
-        row["name"]
+    asked = [
+        (row["name"], few_shot(job.config.get("prompting")))
         for job in todo
         if job.kind is Kind.EVALUATE
         for row in job.config["benchmarks"]
         if row["data"]  # computed ones have none
-    }
-    if absent := missing(sorted(wanted)):
-        first = next(iter(absent.values()))
-        yield f"no data for {len(absent)} of its benchmarks ({', '.join(absent)}): {first}"
+    ]
+    splits = {"test": {name for name, _ in asked}, "train": {name for name, examples in asked if examples}}
+    for split, wanted in splits.items():
+        if absent := missing(sorted(wanted), split=split):
+            first = next(iter(absent.values()))
+            yield f"no {split} data for {len(absent)} of its benchmarks ({', '.join(absent)}): {first}"
 
 
 def _training_data(todo: Sequence[Job]) -> Iterator[str]:

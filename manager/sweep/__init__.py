@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from manager.catalog import Catalog
@@ -28,4 +29,5 @@ def load_sweep(
     choose_shards: ChooseShards = one_shard,
 ) -> Sweep:
     """The jobs of a sweep file with the command line's overrides. All mistakes at once: `SweepErrors`."""
-    return expand(read(path, overrides), catalog, environ=environ, find_model=find, choose_shards=choose_shards)
+    known = lru_cache(maxsize=None)(find)  # thousands of rows name a few folders
+    return expand(read(path, overrides), catalog, environ=environ, find_model=known, choose_shards=choose_shards)

@@ -10,6 +10,7 @@ from manager.sweep.mistakes import shown, unknown
 from manager.sweep.part import Part
 from manager.sweep.values import MISSING
 
+FEW_SHOT = "base_fewshot"
 SAMPLER_KEYS = ("samples", "temperature", "top_p", "max_tokens", "stop")
 
 
@@ -68,6 +69,8 @@ def _benchmark(part: Part, name: str, value: Any) -> dict[str, Any]:
     limit = part.get("limit")
     count = part.whole(("limit", name)) if isinstance(limit, dict) else part.whole(("limit",))
     source = {key: value for key, value in row.source.items() if value}
+    if few_shot(part.get("prompting")) and (rows := row.example_rows()) is not None:
+        source["example_rows"] = rows
     return {
         "name": name,
         "version": row.version,
@@ -77,6 +80,11 @@ def _benchmark(part: Part, name: str, value: Any) -> dict[str, Any]:
         "sampler": sampler,
         "limit": count,
     }
+
+
+def few_shot(prompting: Any) -> bool:
+    """Whether the prompts show examples, which are rows of the train split."""
+    return (prompting.get("mode") if isinstance(prompting, Mapping) else prompting) == FEW_SHOT
 
 
 def read_sampler(part: Part, path: tuple[str, ...]) -> dict[str, Any]:

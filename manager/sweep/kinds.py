@@ -106,7 +106,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
     Kind.EVALUATE: Schema(
         sections=(
             Section(("model",), partial(model, scratch=False)),
-            Section(("suite", "sampling", "limit", "environments", "episodes", "agent"), agents.asked),
+            Section(("suite", "sampling", "limit", "environments", "episodes", "agent", "prompting"), agents.asked),
             Section(("engine",), evaluation.engine),
             Section(("when",), evaluation.when),
             Section(("prompting",), prompting),

@@ -16,6 +16,7 @@ import pytest
 from evaluators import benchmarks
 from evaluators import run as evaluation
 from evaluators.benchmark import Outcome
+from evaluators.benchmark_data import identity
 from evaluators.engine import sample_seed
 from evaluators.records import Record
 from manager.atomic import read_jsonl
@@ -90,6 +91,32 @@ def start_job(root: Path, model: Path, settings: dict[str, Any]) -> subprocess.P
 
 def lines(folder: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in folder.glob("jobs/*/outcomes/*.jsonl"))
+
+
+def test_rows_that_are_others_than_when_the_job_was_made_are_not_asked(tiny_model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data" / "gsm8k"
+    data.mkdir(parents=True)
+    for split, row in (
+        ("test", '{"question": "1+1?", "answer": "#### 2"}'),
+        ("train", '{"question": "2", "answer": "#### 2"}'),
+    ):
+        (data / f"{split}.jsonl").write_text(row + "\n")
+    known = {"rows": identity("gsm8k", data.parent), "example_rows": identity("gsm8k", data.parent, "train")}
+    asked = {**entry("gsm8k", samples=1, max_tokens=4), "data": known}
+    settings = config(tiny_model, asked, prompting="base_fewshot", data_dir=str(data.parent))
+    make_task(tmp_path, settings)
+    for split in ("test", "train"):
+        path = data / f"{split}.jsonl"
+        before = path.read_text()
+        path.write_text(before.replace("2", "3"))
+        with pytest.raises(Failed, match=f"its {split} rows on this disk are not those") as told:
+            make_task(tmp_path, settings)
+        assert told.value.cause == "data_changed"
+        path.write_text(before)
+
+
+def make_task(root: Path, settings: dict[str, Any]) -> None:
+    evaluation.Evaluation(make_run(root / "store", settings))
 
 
 def test_killed_at_any_time_and_started_again_it_equals_an_undisturbed_run(tiny_model: Path, tmp_path: Path) -> None:

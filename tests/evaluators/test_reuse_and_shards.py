@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,13 @@ from hypothesis import strategies as st
 from evaluators import run as evaluation
 from evaluators.joined import joined_result
 from evaluators.shards import part, plan_shards
+from manager.alike import enter_all
+from manager.job import Job, Kind
+from manager.rebuild import rebuild_store
+from manager.run import Failed, Stopped
+from manager.store import Store
 from tests.evaluators.test_evaluation import journal, outcomes
-from tests.evaluators.tiny import config, entry, make_run
+from tests.evaluators.tiny import config, entry, make_model, make_run
 
 
 def test_a_larger_suite_takes_over_what_a_smaller_one_has(tiny_model: Path, tmp_path: Path) -> None:
@@ -36,14 +42,64 @@ def test_what_differs_in_anything_that_decides_a_sample_is_not_taken_over(tiny_m
     others: list[dict[str, Any]] = [
         config(tiny_model, entry("mini_math", limit=2), seed=8),
         config(tiny_model, entry("mini_math", limit=2), prompting={"mode": "chat", "thinking": False}),
-        config(tiny_model, entry("mini_math", limit=2), engine={"name": "transformers", "batch_size": 3}),
+        config(tiny_model, entry("mini_math", limit=2), engine={"name": "transformers", "dtype": "float64"}),
         config(tiny_model, entry("mini_math", limit=2, temperature=0.5)),
-        {**config(tiny_model, entry("mini_math", limit=2)), "model": {"path": str(tiny_model), "digest": "else"}},
+        config(make_model(tmp_path / "another", seed=1), entry("mini_math", limit=2)),
+        config(tiny_model, {**entry("mini_math", limit=2), "data": {"revision": "another"}}),
     ]
     for settings in others:
         run = make_run(tmp_path, settings)
         evaluation.main(run)
         assert [r["name"] for r in journal(run, "event") if r["name"] == "reused"] == []
+
+
+def test_the_same_weights_by_another_way_are_not_asked_again(tiny_model: Path, tmp_path: Path) -> None:
+    """By the job that made them, by their path, as a copy, under another name, with engines of another size."""
+    store = Store.open(tmp_path / "store", create=True)
+    training = store.add_job(Job(Kind.SFT, {"toy": 1}))
+    exported = training.model_dir(8)
+    shutil.copytree(tiny_model, exported)
+    (exported / "COMPLETE.json").write_text('{"source": {"step": 8}}')
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    asked = entry("mini_math", limit=3)
+    first = make_run(store.root, config(exported, asked))
+    evaluation.main(first)
+    needed = {**config(exported, asked), "model": {"need": 0, "checkpoint": 8}}
+    others = [
+        make_run(store.root, needed, needs=(training.id,)),
+        make_run(store.root, config(copy, asked)),
+        make_run(store.root, config(copy, asked, engine={"name": "transformers", "batch_size": 3})),
+    ]
+    assert len({run.directory.id for run in (first, *others)}) == 4
+    for run in others:
+        evaluation.main(run)
+        events = [record["name"] for record in journal(run, "event")]
+        assert "reused" in events
+        assert "engine_loaded" not in events
+        assert outcomes(run) == outcomes(first)
+
+
+def test_the_index_of_samples_is_made_again_from_run_directories(tiny_model: Path, tmp_path: Path) -> None:
+    first = make_run(tmp_path, config(tiny_model, entry("mini_math", limit=2)))
+    evaluation.main(first)
+    shutil.rmtree(tmp_path / "samples")
+    assert any("evaluations entered" in line for line in rebuild_store(tmp_path).lines())
+    assert enter_all(Store.open(tmp_path)) == 0
+    second = make_run(tmp_path, config(tiny_model, entry("mini_math", limit=1)))
+    evaluation.main(second)
+    assert "reused" in [record["name"] for record in journal(second, "event")]
+
+
+def test_records_of_other_weights_are_not_gone_on_with(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    settings = config(folder, entry("mini_math", limit=2))
+    stopped = make_run(tmp_path / "store", settings)
+    stopped.request_stop("SIGTERM")
+    with pytest.raises(Stopped):
+        evaluation.main(stopped)
+    make_model(folder, seed=1)
+    with pytest.raises(Failed, match=r"another model; `manager retry [0-9a-f]+ --from-scratch` sets them aside"):
+        evaluation.main(make_run(tmp_path / "store", settings))
 
 
 def test_shards_together_are_the_whole(tiny_model: Path, tmp_path: Path) -> None:

@@ -85,9 +85,11 @@ def config(model: Path | str, *entries: Mapping[str, Any], **more: Any) -> dict[
     }  # fmt: skip
 
 
-def make_run(root: Path, settings: Mapping[str, Any], *, rank: int = 0, world_size: int = 1) -> Run:
+def make_run(
+    root: Path, settings: Mapping[str, Any], *, needs: tuple[str, ...] = (), rank: int = 0, world_size: int = 1
+) -> Run:
     """A fresh attempt at the job of these settings; the same settings give the same run directory."""
-    directory = Store.open(root, create=True).add_job(Job(Kind.EVALUATE, settings))
+    directory = Store.open(root, create=True).add_job(Job(Kind.EVALUATE, settings, needs))
     attempt = directory.path / "attempts" / f"{len(directory.attempts()) + 1:04d}"
     attempt.mkdir(parents=True)
     return Run(directory, directory.job(), attempt, rank=rank, world_size=world_size)

@@ -206,7 +206,7 @@ def test_benchmarks_without_data_are_told_before_anything_is_handed_over(tmp_pat
     )
     answer = manager(tmp_path, "sweep", file, MANAGER_DATA_DIR=str(tmp_path))
     assert answer.returncode == 1
-    assert "no data for 2 of its benchmarks (gsm8k, usaco)" in answer.stderr  # also one that is on no hub
+    assert "no test data for 2 of its benchmarks (gsm8k, usaco)" in answer.stderr  # also one that is on no hub
     assert "manager data fetch" in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert not list((tmp_path / "runs" / "jobs").iterdir())
@@ -231,6 +231,34 @@ def test_other_rows_in_the_data_folder_make_another_job(tmp_path: Path, path: st
     first = planned('{"question": "1+1?", "answer": "#### 2"}')
     assert planned('{"question": "1+2?", "answer": "#### 3"}') != first
     assert planned('{"question": "1+1?", "answer": "#### 2"}') == first
+
+
+def test_the_rows_that_examples_come_from_make_another_job_where_examples_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "real.yaml"
+    data = tmp_path / "data" / "gsm8k"
+    data.mkdir(parents=True)
+    (data / "test.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n')
+
+    def planned(mode: str, row: str) -> str:
+        file.write_text(
+            "name: real\nstages:\n  evaluate: {kind: evaluate, model: qwen2.5-7b-instruct, suite: [gsm8k], "
+            f"prompting: {mode}}}\n"
+        )
+        (data / "train.jsonl").write_text(row + "\n")
+        answer = manager(tmp_path, "plan", file, "--json", MANAGER_DATA_DIR=str(data.parent))
+        return str(json.loads(answer.stdout)["jobs"][0]["id"])
+
+    row, other = '{"question": "2+2?", "answer": "#### 4"}', '{"question": "2+3?", "answer": "#### 5"}'
+    assert planned("base_fewshot", row) != planned("base_fewshot", other)
+    with_system = "{mode: base_fewshot, system: Think.}"
+    assert planned(with_system, row) != planned(with_system, other)
+    assert planned("chat", row) == planned("chat", other)
+    (data / "train.jsonl").unlink()
+    file.write_text(file.read_text().replace("chat", "base_fewshot"))
+    answer = manager(tmp_path, "sweep", file, MANAGER_DATA_DIR=str(data.parent))
+    assert answer.returncode == 1
+    assert "no train data for 1 of its benchmarks (gsm8k)" in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1
 
 
 def test_the_prompts_of_a_domain_are_made_before_any_job(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from manager.atomic import read_jsonl, write_json
 from manager.heartbeat import EXIT_SUPERSEDED
 from manager.job import Job, Kind
+from manager.model_folder import digest
 from manager.store import RunDirectory, Store
 from manager.worker import rendezvous_port
 
@@ -131,6 +132,22 @@ def test_known_failures_keep_their_cause_and_whether_a_retry_can_help(store: Sto
     assert (end["outcome"], end["cause"], end["message"], end["retryable"]) == (
         "failed", "judge", "the judge is away", True,
     )  # fmt: skip
+
+
+def test_a_model_whose_files_were_written_again_is_not_worked_on(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    run = store.add_job(Job(Kind.RL, {"toy": {}, "model": {"path": str(folder), "digest": digest(folder)}}))
+    (folder / "config.json").write_text('{"another": true}')
+    worker(run).communicate(timeout=120)
+    end = run.attempts()[-1].end
+    assert end is not None
+    assert (end["outcome"], end["cause"], end["retryable"]) == ("failed", "model_changed", False)
+    assert "run `manager sweep` again to make jobs of these" in end["message"]
+    (folder / "config.json").write_text("{}")
+    worker(run).communicate(timeout=120)
+    assert run.is_done()
 
 
 def test_an_unknown_kind_module_is_told_in_one_line(store: Store) -> None:
