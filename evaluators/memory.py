@@ -44,6 +44,18 @@ def needed_bytes(model: Path, context: int | None, devices: int) -> int | None:
     return int((weights + (a_token or 0) * length) / devices + OVERHEAD)
 
 
+def check_weights_fit(model: str, device_bytes: int, device: str, revision: str | None = None) -> None:
+    """EngineError where the weights alone are more than the device has."""
+    folder = files_of(model, revision)
+    weights = weight_bytes(folder) if folder is not None else 0
+    if weights > device_bytes:
+        raise EngineError(
+            f"{model}: its weights are {weights / GIB:.1f} GiB, {device} has {device_bytes / GIB:.1f} GiB; use "
+            "a larger one, or `engine: vllm` with tensor_parallel_size over several GPUs",
+            cause="gpu_too_small",
+        )
+
+
 def check_fits(model: str, device_bytes: int, options: Mapping[str, Any], revision: str | None = None) -> None:
     """EngineError with the estimate and what to change, if the device is too small."""
     folder = files_of(model, revision)

