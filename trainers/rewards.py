@@ -9,6 +9,7 @@ training draws the same.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -242,9 +243,10 @@ class Batches:
 
     def _tell(self, judged: list[Judged], columns: Mapping[str, Any]) -> None:
         """Shares of the outcomes, the score by domain, and what each completion was, for the table."""
+        counts = Counter(one.score.outcome for one in judged)
+        for outcome in Outcome:  # one value for the batch: every process judges as many
+            columns["log_metric"](f"outcome/{outcome}", counts[outcome] / len(judged))
         for one in judged:
-            for outcome in Outcome:
-                columns["log_metric"](f"outcome/{outcome}", float(one.score.outcome is outcome))
             if one.score.value is not None:
                 columns["log_metric"](f"score/{one.domain}", one.score.value)
         columns["log_extra"]("benchmark", [one.benchmark for one in judged])
