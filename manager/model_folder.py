@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MARK = "COMPLETE.json"  # what an export ends with (trainers/checkpoints.py)
-WHOLE_BYTES = 1 << 20  # files up to this size are read whole
+WEIGHTS = frozenset((".safetensors", ".bin", ".pt", ".pth", ".gguf"))  # other files are read whole
+WHOLE_BYTES = 1 << 20  # weights up to this size too
 PIECE_BYTES = 4096
 SAMPLES = 1024  # of a large file of unknown form
 MOST_HEADER_BYTES = 1 << 28
@@ -40,8 +41,8 @@ def find(text: str, base: Path) -> tuple[str, str] | str | None:
 def digest(folder: Path) -> str:
     """Equal for folders that hold the same model, wherever they are: cheap, and changed by any training.
 
-    Names and sizes of all files, small files whole, of large ones samples: a piece from the middle of every tensor,
-    since an adapter that was merged changes nothing but a few tensors somewhere in the middle.
+    Names and sizes of all files, and what is in them; of weights a piece from the middle of every tensor, since an
+    adapter that was merged changes nothing but a few tensors somewhere in the middle.
     """
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
@@ -52,8 +53,9 @@ def digest(folder: Path) -> str:
         size = path.stat().st_size
         whole.update(f"{name}\0{size}\0".encode())
         with open(path, "rb") as stream:
-            if size <= WHOLE_BYTES:
-                whole.update(stream.read())
+            if size <= WHOLE_BYTES or path.suffix not in WEIGHTS:
+                while block := stream.read(WHOLE_BYTES):
+                    whole.update(block)
                 continue
             for offset, length in _pieces(stream, size):
                 stream.seek(offset)
