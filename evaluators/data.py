@@ -121,7 +121,7 @@ def _cached_rows(source: DataSource, split: str) -> Iterator[dict[str, Any]]:
         # Without a network `datasets` reads the commit that was cached last, whatever revision it is asked for.
         cached = {Path(file["filename"]).parent.name for file in rows.cache_files}
         if cached and cached != {source.revision}:
-            what = f"the hub cache holds {source.hub} at {', '.join(sorted(cached))}, not at {source.revision}"
+            what = f"the hub cache gives {source.hub} at {', '.join(sorted(cached))}, not at {source.revision}"
             raise _missing(source, split, what, None)
     return (dict(row) for row in rows)
 

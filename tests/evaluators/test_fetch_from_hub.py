@@ -156,7 +156,7 @@ except Exception as error:
 """
     _run(tmp_path, hub.address, program.format(revision=SECOND))
     told = _run(tmp_path, hub.address, read, HF_HUB_OFFLINE="1").splitlines()[-1]
-    assert f"the hub cache holds openai/gsm8k at {SECOND}, not at {FIRST}" in told
+    assert f"the hub cache gives openai/gsm8k at {SECOND}, not at {FIRST}" in told
     assert "manager data fetch --suite gsm8k" in told
     _run(tmp_path, hub.address, program.format(revision=FIRST))
     assert _run(tmp_path, hub.address, read, HF_HUB_OFFLINE="1").splitlines()[-1] == "5000"
