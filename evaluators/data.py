@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from manager.errors import UserError
 
 DATA_DIR_VARIABLE = "MANAGER_DATA_DIR"
 CHECKSUMS = "SHA256SUMS"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def default_data_dir() -> Path | None:
@@ -113,8 +115,14 @@ def _cached_rows(source: DataSource, split: str) -> Iterator[dict[str, Any]]:
             download_config=datasets.DownloadConfig(local_files_only=True),
         )
     except (OSError, ValueError, RuntimeError) as e:
-        # Not cached, cached at another revision, or a loading script that `datasets` no longer runs.
+        # Not cached, or a loading script that `datasets` no longer runs.
         raise _missing(source, split, f"{type(e).__name__}: {str(e).splitlines()[0]}", None) from e
+    if source.revision is not None and _COMMIT.fullmatch(source.revision):
+        # Without a network `datasets` reads the commit that was cached last, whatever revision it is asked for.
+        cached = {Path(file["filename"]).parent.name for file in rows.cache_files}
+        if cached and cached != {source.revision}:
+            what = f"the hub cache gives {source.hub} at {', '.join(sorted(cached))}, not at {source.revision}"
+            raise _missing(source, split, what, None)
     return (dict(row) for row in rows)
 
 

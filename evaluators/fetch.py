@@ -12,7 +12,7 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,28 +74,43 @@ def fetch(
     target: Path,
     *,
     more: Iterable[tuple[str, DataSource, str]] = (),
+    revisions: Mapping[str, str] | None = None,
     hub: Hub | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> FetchReport:
     """Bring what `benchmarks` need into `target`; what is there already with its checksum is kept.
 
-    `more`: data sets for training, each with its name, where it is, and the split.
+    `more`: data sets for training, each with its name, where it is, and the split. `revisions`: hub id -> what to
+    take instead of the commit that is written down for it.
     """
+    wanted = _wanted(benchmarks, more, revisions or {})
     source_of_rows = hub or HuggingFaceHub()
     target.mkdir(parents=True, exist_ok=True)
     manifest = _manifest(target)
     report = FetchReport()
+    for name, source, split in wanted:
+        _fetch_split(name, source, split, target, source_of_rows, manifest, report, tell)
     for name in benchmarks:
-        benchmark = get(name)
-        for source, split in data_sources(benchmark):
-            _fetch_split(name, source, split, target, source_of_rows, manifest, report, tell)
-        extra_files: Callable[[], dict[str, str]] = getattr(benchmark, "extra_files", dict)
+        extra_files: Callable[[], dict[str, str]] = getattr(get(name), "extra_files", dict)
         for path, url in extra_files().items():
             _fetch_file(path, url, target, manifest, report, tell)
-    for name, source, split in more:
-        _fetch_split(name, source, split, target, source_of_rows, manifest, report, tell)
     write_text(target / CHECKSUMS, _checksums(manifest), durable=True)
     return report
+
+
+def _wanted(
+    benchmarks: Sequence[str], more: Iterable[tuple[str, DataSource, str]], revisions: Mapping[str, str]
+) -> list[tuple[str, DataSource, str]]:
+    """Every (name, source, split) of a fetch, each source at the revision that it is taken at."""
+    listed = [(name, source, split) for name in benchmarks for source, split in data_sources(get(name))] + [*more]
+    hubs = sorted({source.hub for _, source, _ in listed if source.hub is not None})
+    for hub in revisions:
+        if hub not in hubs:
+            raise UserError(f"--revision {hub}: not among what is fetched: {', '.join(hubs) or 'nothing on the hub'}")
+    return [
+        (name, replace(source, revision=revisions.get(source.hub or "", source.revision)), split)
+        for name, source, split in listed
+    ]
 
 
 def data_sources(benchmark: Benchmark) -> list[tuple[DataSource, str]]:
@@ -249,7 +264,10 @@ class HuggingFaceHub:
         except httpx.TransportError as e:
             raise Unreachable(f"the hub at {api.endpoint} cannot be reached ({e})") from e
         except RevisionNotFoundError as e:
-            raise ValueError(f"{hub} has no revision {revision} on the hub") from e
+            raise ValueError(
+                f"{hub} has no revision {revision} on the hub; `--revision {hub}=COMMIT` takes another, "
+                f"`--revision {hub}=main` the newest"
+            ) from e
         except RepositoryNotFoundError as e:
             raise ValueError(f"{hub} is not on the hub, or not for this account (`hf auth login`)") from e
         return found
@@ -261,15 +279,24 @@ class HuggingFaceHub:
         except RuntimeError as e:
             if "scripts are no longer supported" not in str(e):
                 raise
+            if source.revision not in (None, "main"):  # the copy is of the newest commit, and has commits of its own
+                raise ValueError(
+                    f"{source.hub} is a loading script at {revision}, which is not run; `--revision {source.hub}=main` "
+                    "reads the hub's Parquet copy of the newest"
+                ) from e
         return self._load(source.hub, source.config, split, PARQUET_REVISION)
 
     def _load(self, hub: str, config: str | None, split: str, revision: str | None) -> Any:
         import datasets
 
-        available = datasets.get_dataset_split_names(hub, config, revision=revision)
+        # The Parquet copy says nothing of configs: each is a folder there.
+        name, folder = (None, config) if revision == PARQUET_REVISION else (config, None)
+        available = datasets.get_dataset_split_names(hub, name, data_dir=folder, revision=revision)
         if split not in available:
             raise MissingSplit(f"{hub} has no split {split!r}; it has: {', '.join(available)}")
-        return _streamed(datasets.load_dataset(hub, config, split=split, revision=revision, streaming=True))
+        return _streamed(
+            datasets.load_dataset(hub, name, data_dir=folder, split=split, revision=revision, streaming=True)
+        )
 
 
 def _streamed(rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -76,7 +76,14 @@ class IdentifiedDomains(Mapping[str, Mapping[str, Any]]):
 def _identified(source: Mapping[str, Any], folder: Path | None) -> Mapping[str, Any]:
     rows = rows_of(source, folder) if folder is not None else None
     versions = versions_of(source)
-    return {**source, **({"rows": rows} if rows else {}), **({"versions": versions} if versions else {})}
+    # A data folder may hold another commit than is pinned: its rows alone say what is read.
+    unpinned = {"revision": None} if rows and "hub" in source else {}
+    return {
+        **source,
+        **unpinned,
+        **({"rows": rows} if rows else {}),
+        **({"versions": versions} if versions else {}),
+    }
 
 
 def absent(data: Mapping[str, Any]) -> list[str]:

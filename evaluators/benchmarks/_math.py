@@ -20,7 +20,12 @@ INSTRUCTION = "Reason step by step, and put your final answer within \\boxed{}."
 
 
 # The training problems of MATH. Its hub configs are subjects; a data folder may hold them joined.
-MATH_TRAIN = DataSource(hub="EleutherAI/hendrycks_math", config="algebra", folder="math")
+MATH_TRAIN = DataSource(
+    hub="EleutherAI/hendrycks_math",
+    revision="21a5633873b6a120296cce3e2df9d5550074f4a3",
+    config="algebra",
+    folder="math",
+)
 
 
 def read_math_train(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:

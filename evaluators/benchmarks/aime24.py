@@ -16,7 +16,12 @@ def _read(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
 
 BENCHMARK = MathBenchmark(
     name="aime24",
-    source=DataSource(hub="HuggingFaceH4/aime_2024", folder="aime24", splits={"test": "train"}),
+    source=DataSource(
+        hub="HuggingFaceH4/aime_2024",
+        revision="2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
+        folder="aime24",
+        splits={"test": "train"},
+    ),
     sampler=plain_sampler(16),
     read=_read,
     read_train=read_math_train,

@@ -22,7 +22,7 @@ def _read(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
 
 BENCHMARK = MathBenchmark(
     name="amc23",
-    source=DataSource(hub="math-ai/amc23", folder="amc23"),
+    source=DataSource(hub="math-ai/amc23", revision="80815d37005feb82cd7f8fbc6901d5d3eff43057", folder="amc23"),
     sampler=plain_sampler(16),
     read=_read,
     read_train=read_math_train,

@@ -57,7 +57,10 @@ class BigCodeBench(CodeBenchmark):
     name = "bigcodebench"
     version = 2
     source = DataSource(
-        hub="bigcode/bigcodebench", revision=None, folder="bigcodebench", splits={"test": "v0.1.4"}
+        hub="bigcode/bigcodebench",
+        revision="b74c0d0bf70d2c0bc459be537895cca163007f1a",
+        folder="bigcodebench",
+        splits={"test": "v0.1.4"},
     )
     sampler = Sampler(samples=1, temperature=0.0, top_p=1.0, max_tokens=16192)
 

@@ -27,6 +27,7 @@ class Codeforces(CodeBenchmark):
     name = "codeforces"
     source = DataSource(
         hub="agentica-org/DeepCoder-Preview-Dataset",
+        revision="177913a7bd43791646ef6a43645caa3c871ab3db",
         config="codeforces",
         folder="codeforces",
         splits={"test": "test"},

@@ -16,7 +16,9 @@ def _read(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
     return str(index), row["question"], worked.strip(), answer.strip()
 
 
-SOURCE = DataSource(hub="openai/gsm8k", config="main", folder="gsm8k")
+SOURCE = DataSource(
+    hub="openai/gsm8k", revision="740312add88f781978c0658806c59bc2815b9866", config="main", folder="gsm8k"
+)
 
 BENCHMARK = MathBenchmark(
     name="gsm8k", source=SOURCE, sampler=plain_sampler(1), read=_read, train_source=SOURCE

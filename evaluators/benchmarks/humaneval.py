@@ -20,7 +20,12 @@ _FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 
 class HumanEval(CodeBenchmark):
     name = "humaneval"
-    source = DataSource(hub="openai/openai_humaneval", folder="humaneval", splits={"test": "test"})
+    source = DataSource(
+        hub="openai/openai_humaneval",
+        revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+        folder="humaneval",
+        splits={"test": "test"},
+    )
     sampler = Sampler(samples=1, temperature=0.0, top_p=1.0, max_tokens=16192)
 
     def item(self, row: dict[str, Any], index: int) -> Item:

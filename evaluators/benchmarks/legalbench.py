@@ -26,7 +26,7 @@ from manager.errors import UserError
 
 LOG = logging.getLogger(__name__)
 
-SOURCE = DataSource(hub="nguha/legalbench", folder="legalbench")
+SOURCE = DataSource(hub="nguha/legalbench", revision="daec8237410aa23e3faf4bc41ad8b3a7e1696826", folder="legalbench")
 # The commit of HazyResearch/legalbench whose prompt texts are fetched for the tasks that need them.
 PROMPT_COMMIT = "a2bb323c0555aeeaecbd716941a04b3375c8e08d"
 PROMPT_FILE = "base_prompt.txt"

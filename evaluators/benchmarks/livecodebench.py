@@ -28,6 +28,8 @@ class LiveCodeBench(CodeBenchmark):
     name = "livecodebench"
     source = DataSource(
         hub="livecodebench/code_generation_lite",
+        # Not of the main branch, whose commits are a loading script: the releases as Parquet, proposed as refs/pr/7.
+        revision="c52cd175916e995019dcd848d1054b419d2e70b5",
         config="release_v6",
         folder="livecodebench",
         splits={"test": "test"},

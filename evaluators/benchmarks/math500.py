@@ -15,7 +15,9 @@ def _read(row: Mapping[str, Any], index: int) -> tuple[str, str, str, str]:
 
 BENCHMARK = MathBenchmark(
     name="math500",
-    source=DataSource(hub="HuggingFaceH4/MATH-500", folder="math500"),
+    source=DataSource(
+        hub="HuggingFaceH4/MATH-500", revision="6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", folder="math500"
+    ),
     sampler=plain_sampler(1),
     read=_read,
     read_train=read_math_train,

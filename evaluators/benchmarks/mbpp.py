@@ -25,6 +25,7 @@ class Mbpp(CodeBenchmark):
     name = "mbpp"
     source = DataSource(
         hub="google-research-datasets/mbpp",
+        revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
         config="full",
         folder="mbpp",
         splits={"train": "train", "test": "test", "validation": "validation", "prompt": "prompt"},

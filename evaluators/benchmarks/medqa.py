@@ -11,7 +11,9 @@ from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.data import load_rows
 from evaluators.scoring.choice import score_letter
 
-SOURCE = DataSource(hub="GBaker/MedQA-USMLE-4-options", folder="medqa")
+SOURCE = DataSource(
+    hub="GBaker/MedQA-USMLE-4-options", revision="0fb93dd23a7339b6dcd27e241cb9b5eca62d4d18", folder="medqa"
+)
 
 
 @dataclass(frozen=True)

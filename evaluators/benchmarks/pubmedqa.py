@@ -13,7 +13,13 @@ from evaluators.data import load_rows
 from evaluators.scoring.choice import score_label
 
 # The hub has one split of 1000; the official test half is picked by its ids.
-SOURCE = DataSource(hub="qiaojin/PubMedQA", config="pqa_labeled", folder="pubmedqa", splits={"test": "train"})
+SOURCE = DataSource(
+    hub="qiaojin/PubMedQA",
+    revision="9001f2853fb87cab8d220904e0de81ac6973b318",
+    config="pqa_labeled",
+    folder="pubmedqa",
+    splits={"test": "train"},
+)
 LABELS = ("yes", "no", "maybe")
 
 

@@ -78,8 +78,9 @@ class _Benchmarks(Mapping[str, BenchmarkRow]):
         found = benchmarks.get(name)
         source = {key: value for key, value in asdict(found.source).items() if key != "folder" and value}
         if found.source.folder and default_data_dir() is not None:
-            # A data folder takes the hub's place: what is in it decides the result, not the hub's revision.
+            # A data folder takes the hub's place: what is in it decides the result, not the revision that is pinned.
             source["rows"] = data_identity(name)
+            source.pop("revision", None)
         sampler = asdict(found.sampler) | {"stop": list(found.sampler.stop)}
         row = BenchmarkRow(found.name, found.domain, found.subdomain, found.version, sampler, source)
         if "rows" in source and has_train(found):

@@ -29,6 +29,10 @@ def fetch(
     domain: Annotated[
         list[str] | None, typer.Option(help="A domain of the catalogue: what a training on it reads. Repeatable.")
     ] = None,
+    revision: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HUB=COMMIT", help="Take this data set at another commit than is pinned. Repeatable."),
+    ] = None,
 ) -> None:
     """Fetch what the benchmarks of a suite, or trainings on a domain, need from the hub, with checksums.
 
@@ -43,7 +47,7 @@ def fetch(
         needed, found = training_sources(one)
         names += [name for name in needed if name not in names]
         sources += found
-    report = bring(names, to, more=sources, tell=print)
+    report = bring(names, to, more=sources, revisions=_revisions(revision or ()), tell=print)
     for name in report.by_hand:
         print(f"{name}: on no hub; docs/benchmarks.md says where it comes from")
     if report.failed:
@@ -53,6 +57,15 @@ def fetch(
             "run the same command again, it keeps what is there"
         )
     print(f"{len(report.fetched)} files fetched, {len(report.kept)} were there")
+
+
+def _revisions(texts: Sequence[str]) -> dict[str, str]:
+    """Hub id -> revision, of HUB=COMMIT."""
+    pairs = {hub: revision for hub, _, revision in (text.partition("=") for text in texts)}
+    for hub, revision in pairs.items():
+        if not hub or not revision:
+            raise UserError(f"--revision {hub}: write HUB=COMMIT, for example openai/gsm8k=main")
+    return pairs
 
 
 @app.command()

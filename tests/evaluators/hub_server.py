@@ -13,21 +13,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _API = re.compile(
     r"/api/datasets/(?P<repo>[^/]+/[^/]+)"
-    r"(?:/(?P<what>revision|tree|paths-info)/(?P<revision>[^/]+)/?(?P<path>.*))?"
+    r"(?:/(?P<what>revision|tree|paths-info)/(?P<revision>refs/convert/parquet|[^/]+)/?(?P<path>.*))?"
 )
-_FILE = re.compile(r"/datasets/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)")
+_FILE = re.compile(
+    r"/datasets/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>refs/convert/parquet|[^/]+)/(?P<path>.+)"
+)
 
 
 @dataclass
 class Hub:
-    """Data sets: their commits in order, each with its files. `main` is the last one."""
+    """Data sets: their commits in order, each with its files. `main` is the last one that is not a Parquet copy."""
 
     repos: dict[str, dict[str, Mapping[str, bytes]]] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)  # data set -> the commit of its refs/convert/parquet
     asked: list[str] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)  # paths whose next answer ends in the middle
     broken: bool = False  # answers 500 to everything
@@ -35,8 +39,11 @@ class Hub:
 
     def commit(self, repo: str, revision: str | None) -> str | None:
         commits = list(self.repos.get(repo, ()))
-        wanted = "main" if revision is None else revision
-        return commits[-1] if commits and wanted == "main" else wanted if wanted in commits else None
+        if revision == "refs/convert/parquet":
+            return self.copies.get(repo)
+        if revision in (None, "main"):
+            return next((commit for commit in reversed(commits) if commit != self.copies.get(repo)), None)
+        return revision if revision in commits else None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -132,7 +139,7 @@ def _oid(content: bytes) -> str:
 
 def _entries(files: Mapping[str, bytes], path: str) -> list[dict[str, Any]]:
     """The files and folders at or below `path`, as the hub lists them."""
-    folders = sorted({name.rpartition("/")[0] for name in files} - {""})
+    folders = sorted({str(above) for name in files for above in PurePosixPath(name).parents} - {"."})
     listed: list[dict[str, Any]] = [
         {"type": "directory", "oid": _oid(name.encode()), "size": 0, "path": name} for name in folders
     ]

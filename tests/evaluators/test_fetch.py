@@ -53,19 +53,29 @@ def test_fetched_rows_are_read_by_the_benchmark(tmp_path: Path) -> None:
     entry = next(
         e for e in json.loads((tmp_path / "manifest.json").read_text())["files"] if "aime" in e["path"]
     )
-    assert (entry["hub"], entry["revision"], entry["rows"]) == ("HuggingFaceH4/aime_2024", "c1", 1)
+    pinned = get("aime24").source.revision
+    assert (entry["hub"], entry["revision"], entry["rows"]) == ("HuggingFaceH4/aime_2024", pinned, 1)
     assert check(tmp_path) == []
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path, check=True)
 
 
-def test_second_fetch_asks_for_nothing_until_the_hub_moves(tmp_path: Path) -> None:
+def test_second_fetch_asks_for_nothing_until_another_commit_is_wanted(tmp_path: Path) -> None:
     hub = TableHub(dict(GSM8K))
     fetch(["gsm8k"], tmp_path, hub=hub)
     hub.asked.clear()
+    hub.now = "c2"  # the hub has moved; the pin has not
     assert sorted(fetch(["gsm8k"], tmp_path, hub=hub).kept) == ["gsm8k/test.jsonl", "gsm8k/train.jsonl"]
     assert hub.asked == []
+    assert len(fetch(["gsm8k"], tmp_path, revisions={"openai/gsm8k": "c2"}, hub=hub).fetched) == 2
+
+
+def test_a_set_that_is_not_pinned_is_fetched_again_when_the_hub_moves(tmp_path: Path) -> None:
+    hub = TableHub({("lab/set", "train"): [{"a": 1}]})
+    more = [("lab/set", DataSource(hub="lab/set", folder="set"), "train")]
+    assert fetch([], tmp_path, more=more, hub=hub).fetched == ["set/train.jsonl"]
+    assert fetch([], tmp_path, more=more, hub=hub).kept == ["set/train.jsonl"]
     hub.now = "c2"
-    assert len(fetch(["gsm8k"], tmp_path, hub=hub).fetched) == 2
+    assert fetch([], tmp_path, more=more, hub=hub).fetched == ["set/train.jsonl"]
 
 
 def test_damaged_and_missing_files_are_found_and_fetched_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,13 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from evaluators.benchmarks import get
 from evaluators.fetch import check
 from tests.evaluators.hub_server import Hub, serve
 
 ROOT = Path(__file__).parents[2]
-FIRST, SECOND = "a" * 40, "b" * 40
+FIRST, SECOND = str(get("gsm8k").source.revision), "b" * 40
 README = b"""---
 configs:
 - config_name: main
@@ -46,8 +50,9 @@ def _manager(tmp_path: Path, address: str, *arguments: str, **more: str) -> subp
     )  # fmt: skip
 
 
-def _fetch(tmp_path: Path, address: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return _manager(tmp_path, address, "data", "fetch", "--suite", "gsm8k", "--to", str(tmp_path / "data"), **more)
+def _fetch(tmp_path: Path, address: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    to = str(tmp_path / "data")
+    return _manager(tmp_path, address, "data", "fetch", "--suite", "gsm8k", "--to", to, *arguments, **more)
 
 
 def _one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -74,29 +79,94 @@ def test_rows_come_at_a_commit_with_checksums_and_are_kept(tmp_path: Path, hub: 
     assert not [asked for asked in hub.asked if "jsonl" in asked]
 
 
-def test_a_revision_that_is_pinned_is_fetched_though_the_hub_has_moved(tmp_path: Path, hub: Hub) -> None:
+def test_the_pinned_commit_is_fetched_though_the_hub_moved_or_the_one_asked_for(tmp_path: Path, hub: Hub) -> None:
     hub.repos["openai/gsm8k"][SECOND] = _files(7, 2)
     done = _fetch(tmp_path, hub.address)
+    assert f"5000 rows of openai/gsm8k at {FIRST}" in done.stdout, done.stderr
+    asked = [one for one in hub.asked if one.startswith("GET") and "/api/datasets/openai/gsm8k" in one]
+    assert asked
+    assert all(FIRST in one for one in asked)
+    assert not [one for one in hub.asked if SECOND in one]
+    done = _fetch(tmp_path, hub.address, "--revision", "openai/gsm8k=main")
     assert f"7 rows of openai/gsm8k at {SECOND}" in done.stdout, done.stderr
+    files = json.loads((tmp_path / "data" / "manifest.json").read_text())["files"]
+    assert {each["revision"] for each in files} == {SECOND}
+
+
+def test_a_pinned_commit_that_the_hub_does_not_know_is_one_line_that_says_what_to_do(tmp_path: Path, hub: Hub) -> None:
+    hub.repos["openai/gsm8k"] = {SECOND: _files(7, 2)}
+    line = _one_line(_fetch(tmp_path, hub.address))
+    assert f"openai/gsm8k has no revision {FIRST} on the hub" in line
+    assert "`--revision openai/gsm8k=main` the newest" in line
+    assert f"no revision {'c' * 40}" in _one_line(
+        _fetch(tmp_path, hub.address, "--revision", f"openai/gsm8k={'c' * 40}")
+    )
+    assert "7 rows" in _fetch(tmp_path, hub.address, "--revision", f"openai/gsm8k={SECOND}").stdout
+
+
+def test_a_revision_of_what_is_not_fetched_or_of_no_data_set_is_told(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    line = _one_line(_fetch(tmp_path, nowhere, "--revision", "openai/gsm8=main"))
+    assert "--revision openai/gsm8: not among what is fetched: openai/gsm8k" in line
+    assert "write HUB=COMMIT" in _one_line(_fetch(tmp_path, nowhere, "--revision", "openai/gsm8k"))
+
+
+def test_a_set_that_is_a_script_is_read_by_config_from_the_hubs_parquet_copy(tmp_path: Path, hub: Hub) -> None:
+    hub.repos["wenhu/tab_fact"] = {
+        "e" * 40: {"README.md": b"---\n---\n", "tab_fact.py": b"raise SystemExit"},
+        "f" * 40: {f"{config}/{split}/0000.parquet": _parquet([config, split])
+                   for config in ("blind_test", "tab_fact") for split in ("train", "test")},
+    }  # fmt: skip
+    hub.copies["wenhu/tab_fact"] = "f" * 40
     program = f"""
-from pathlib import Path
 from evaluators.benchmark import DataSource
-from evaluators.fetch import fetch
-for revision in ({FIRST!r}, "c" * 40):
-    source = DataSource(hub="openai/gsm8k", config="main", folder="pinned", revision=revision)
-    print(fetch([], Path("pinned"), more=[("pinned", source, "test")]))
+from evaluators.fetch import HuggingFaceHub
+for revision in (None, {"e" * 40!r}):
+    source = DataSource(hub="wenhu/tab_fact", config="tab_fact", revision=revision)
+    try:
+        print(list(HuggingFaceHub().rows(source, "test", {"e" * 40!r})))
+    except ValueError as error:
+        print(error)
 """
-    pinned = _run(tmp_path, hub.address, program)
-    assert "fetched=['pinned/test.jsonl']" in pinned
-    assert f"openai/gsm8k has no revision {'c' * 40} on the hub" in pinned
-    assert len((tmp_path / "pinned" / "pinned" / "test.jsonl").read_text().splitlines()) == 5000
+    rows, refused = _run(tmp_path, hub.address, program).splitlines()
+    assert rows == str([{"text": "tab_fact"}, {"text": "test"}])
+    assert refused.startswith(f"wenhu/tab_fact is a loading script at {'e' * 40}")
+    assert "`--revision wenhu/tab_fact=main`" in refused
 
 
-def _run(tmp_path: Path, address: str, program: str) -> str:
+def _parquet(texts: list[str]) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"text": texts}), stream)
+    return stream.getvalue()
+
+
+def test_the_hubs_cache_is_not_read_at_another_commit_than_is_pinned(tmp_path: Path, hub: Hub) -> None:
+    hub.repos["openai/gsm8k"][SECOND] = _files(7, 2)
+    program = """
+import datasets
+datasets.load_dataset("openai/gsm8k", "main", split="test", revision={revision!r})
+"""
+    read = """
+from evaluators.benchmarks import get
+from evaluators.data import load_rows
+try:
+    print(sum(1 for _ in load_rows(get("gsm8k").source, "test")))
+except Exception as error:
+    print(error)
+"""
+    _run(tmp_path, hub.address, program.format(revision=SECOND))
+    told = _run(tmp_path, hub.address, read, HF_HUB_OFFLINE="1").splitlines()[-1]
+    assert f"the hub cache gives openai/gsm8k at {SECOND}, not at {FIRST}" in told
+    assert "manager data fetch --suite gsm8k" in told
+    _run(tmp_path, hub.address, program.format(revision=FIRST))
+    assert _run(tmp_path, hub.address, read, HF_HUB_OFFLINE="1").splitlines()[-1] == "5000"
+
+
+def _run(tmp_path: Path, address: str, program: str, **more: str) -> str:
     own = {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, **own}, cwd=tmp_path, capture_output=True, text=True,
-        timeout=300,
+        [sys.executable, "-c", program], env={**os.environ, **own, **more}, cwd=tmp_path, capture_output=True,
+        text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from evaluators import benchmarks
+from evaluators.fetch import data_sources
 from experiments.catalog import load
 from manager.sweep import SweepErrors
 from manager.sweep.training import misfit
@@ -42,7 +44,36 @@ def test_no_revision_is_invented() -> None:
     rows = [row for row in catalog.models.values() if "hub" in row]
     rows += [source for row in catalog.domains.values() for source in row["sources"] if "hub" in source]
     for row in rows:
-        assert row["revision"] is None or len(row["revision"]) == 40
+        assert row["revision"] is None or re.fullmatch("[0-9a-f]{40}", row["revision"])
+
+
+def test_the_documents_list_of_pinned_commits_is_what_is_pinned() -> None:
+    catalog = load()
+    rows = [row for row in catalog.models.values() if "hub" in row]
+    rows += [source for row in catalog.domains.values() for source in row["sources"] if "hub" in source]
+    pinned = {row["hub"]: row["revision"] for row in rows}
+    for name in benchmarks.names():
+        for source, _ in data_sources(benchmarks.get(name)):
+            if source.hub is not None:
+                assert pinned.setdefault(source.hub, source.revision) == source.revision  # one commit everywhere
+    text = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| (\S+/\S+) \| `([0-9a-f]{40})` \|", text, re.MULTILINE))
+    assert listed == {hub: revision for hub, revision in pinned.items() if revision is not None}
+    section = text.split("## Pinned commits")[1].split("\n## ")[0]
+    assert [hub for hub, revision in pinned.items() if revision is None and hub not in section] == []
+
+
+def test_rows_in_a_data_folder_identify_an_evaluation_and_not_the_commit_that_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MANAGER_DATA_DIR", raising=False)
+    assert load().benchmarks["gsm8k"].source["revision"] == benchmarks.get("gsm8k").source.revision
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n')
+    monkeypatch.setenv("MANAGER_DATA_DIR", str(tmp_path))
+    source = load().benchmarks["gsm8k"].source
+    assert source["rows"].startswith("sha256:")
+    assert "revision" not in source
 
 
 def test_suites_are_the_published_sixteen() -> None:

@@ -285,7 +285,11 @@ def test_the_environment_can_give_matrix_values(tmp_path: Path) -> None:
 def test_rl_config_is_fully_resolved(tmp_path: Path) -> None:
     config = one(tmp_path, "{kind: rl, model: qwen2.5-7b-instruct, data: mini-math, grpo: {beta: 0}}")
     assert config == {
-        "model": {"name": "qwen2.5-7b-instruct", "hub": "Qwen/Qwen2.5-7B-Instruct", "revision": None},
+        "model": {
+            "name": "qwen2.5-7b-instruct",
+            "hub": "Qwen/Qwen2.5-7B-Instruct",
+            "revision": catalog().models["qwen2.5-7b-instruct"]["revision"],
+        },
         "data": {
             "name": "mini-math", "domain": "math", "seed": 42, "size": None,
             "sources": [{"benchmark": "mini_math", "version": 3, "split": "train", "domain": "math", "weight": 1.0}],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.fetch import fetch
+from experiments import catalog
 from manager.cli.data import training_data, training_sources
 from manager.errors import UserError
 from manager.run import Failed
@@ -25,10 +26,11 @@ EURUS = {
 def test_a_domain_is_fetched_at_a_commit_and_prepared_with_the_hub_off(tmp_path: Path) -> None:
     names, found = training_sources("math")
     assert set(names) >= {"gsm8k", "aime24"}  # what repeated questions are taken out by
-    hub = TableHub({("PRIME-RL/Eurus-2-RL-Data", "train"): [EURUS, {**EURUS, "ability": "code"}]}, commit="abc")
+    hub = TableHub({("PRIME-RL/Eurus-2-RL-Data", "train"): [EURUS, {**EURUS, "ability": "code"}]})
     assert fetch([], tmp_path, more=found, hub=hub).fetched == ["eurus2/train.jsonl"]
     (entry,) = json.loads((tmp_path / "manifest.json").read_text())["files"]
-    assert (entry["hub"], entry["revision"], entry["rows"]) == ("PRIME-RL/Eurus-2-RL-Data", "abc", 2)
+    pinned = catalog.load().domains["math"]["sources"][0]["revision"]
+    assert (entry["hub"], entry["revision"], entry["rows"]) == ("PRIME-RL/Eurus-2-RL-Data", pinned, 2)
     data = {**training_data("math"), "size": 1, "decontaminate": None}
     made = prepare.prepare(data, tmp_path / "cache", tmp_path)
     (row,) = prepare.load(made)

@@ -184,12 +184,12 @@ def test_a_domain_is_identified_by_rows_scorers_what_it_is_compared_with_and_how
     write(tmp_path / "deepscaler" / "train.jsonl", {"problem": "1+1?", "answer": "2"})
     write(tmp_path / "gsm8k" / "test.jsonl", {"question": "One?", "answer": "#### 1"})
     monkeypatch.setenv("MANAGER_DATA_DIR", str(tmp_path))
-    domains = identity.IdentifiedDomains(
-        {"math": {"sources": [DEEPSCALER], "decontaminate": "some"}}, {"some": ("gsm8k",)}
-    )
+    source = {**DEEPSCALER, "revision": "c" * 40}
+    domains = identity.IdentifiedDomains({"math": {"sources": [source], "decontaminate": "some"}}, {"some": ("gsm8k",)})
     row = domains["math"]
     assert row["preparation"] == identity.PREPARATION
     assert row["sources"][0]["rows"].startswith("sha256:")
+    assert row["sources"][0]["revision"] is None  # the folder may hold another commit
     assert row["sources"][0]["versions"] == {"math500": benchmarks.get("math500").version}
     data = {"seed": 0, "decontaminate": ["gsm8k"], **{key: row[key] for key in row if key != "decontaminate"}}
     assert prepare.prepare(data, tmp_path / "cache", tmp_path).rows == 1
