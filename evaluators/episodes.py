@@ -160,6 +160,17 @@ class EpisodeJob:
                 self._play_model(works, by_key)
         finally:
             self.files.close()
+        self._tell_too_long()
+
+    def _tell_too_long(self) -> None:
+        """An event for each environment in which prompts outgrew the context: failures that are not the policy's."""
+        for name in self.played:
+            why = [episode.too_long for episode in self.files.read(name) if episode.too_long]
+            if why:
+                self.run.event(
+                    "prompts_too_long", f"{name}: {len(why)} of {self.played[name].total} episodes ended because the "
+                    f"prompt of a step did not fit the context, as in: {why[0]}", environment=name, episodes=len(why),
+                )  # fmt: skip
 
     def cap(self, name: str) -> int:
         """The steps that an episode may take; 1 where the environment has no such option."""
@@ -253,7 +264,7 @@ class EpisodeEvaluation:
         self._job = EpisodeJob(run, self._record, load)
         self._files = OutcomeFiles(run.directory.outcomes)
         self._records = {name: self._files.load(name) for name in self._job.played}
-        self._tallies: dict[str, dict[tuple[int, int], dict[str, float]]] = {name: {} for name in self._job.played}
+        self._tallies: dict[str, dict[tuple[int, int], dict[str, float | None]]] = {name: {} for name in self._job.played}
 
     def run(self) -> dict[str, Any]:
         try:
@@ -275,7 +286,7 @@ class EpisodeEvaluation:
         if episode.score is not None:  # of an episode that its environment ended nothing is known
             self._tallies[name][episode.task, episode.sample] = {
                 "steps": float(episode.steps), "invalid": float(episode.invalid), "score": episode.score,
-                "thought": episode.thought or 0.0,
+                "thought": episode.thought,  # undefined where there was no answer
             }  # fmt: skip
         record = record_of(episode)
         if record.key not in self._records[name]:

@@ -14,6 +14,7 @@ from evaluators import collect, probe
 from evaluators import run as evaluation
 from evaluators.agent import AgentSettings, Augment, Episode, Play, Turn, has_thought, messages
 from evaluators.environments import facts
+from evaluators.prompts import chat_prompt
 from evaluators.worlds import Here, Worlds
 from manager.atomic import read_jsonl
 from manager.errors import UserError
@@ -168,6 +169,51 @@ def test_a_prompt_without_room_ends_the_episode_and_is_told(tmp_path: Path) -> N
     summary = evaluation.main(run)
     assert summary["benchmarks"]["sokoban"]["outcomes"]["too_long"] == 12
     assert all("of context" in one.too_long for one in episodes(run).values())
+
+
+def context_for(model: Path, steps: int, history: int) -> int:
+    """A context in which the longest prompt of so many steps fits, and no later one. This tokenizer has a token a byte."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    settings = AgentSettings(history=history, thinking=False)
+    lengths: dict[int, list[int]] = {}
+    for task in range(6):
+        play = Play("sokoban", Here("sokoban", {**facts("sokoban").options, **SMALL}), settings, task, 0, "test", 0)
+        for step in range(1, steps + 2):
+            prompt = chat_prompt(tokenizer, play.messages(), settings.thinking, str(model))
+            lengths.setdefault(step, []).append(len(prompt.tokens if prompt.tokens is not None else ()))
+            play.take("")
+    longest = max(length for step in range(1, steps + 1) for length in lengths[step])
+    assert longest < min(lengths[steps + 1])
+    return longest + 1
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_episodes_that_outgrow_the_context_are_counted_everywhere(model: Path, tmp_path: Path, steps: int) -> None:
+    """At the first step, or at a later one whose prompt holds earlier steps too."""
+    context = context_for(model, steps, history=1) if steps else 128
+    narrow = make_model(tmp_path / "narrow", context=context)
+    for kind, job in ((Kind.EVALUATE, evaluation), (Kind.PROBE, probe)):
+        run = make_run(tmp_path / "store", config(narrow), kind)
+        found = job.main(run)
+        played = list(episodes(run).values())
+        assert [len(one.turns) for one in played] == [steps] * 12
+        assert all(one.too_long and one.unanswered and not one.success for one in played)
+        (told,) = [one for one in read_jsonl(run.attempt_dir / "journal.jsonl") if one.get("name") == "prompts_too_long"]
+        assert told["episodes"] == 12
+        assert f"{context} of context" in told["message"]
+        if kind is Kind.EVALUATE:
+            summary = found["benchmarks"]["sokoban"]
+            assert (summary["pass_at_1"], summary["outcomes"]["too_long"]) == (0.0, 12)
+            assert summary["environment"]["thought"] == (0.0 if steps else None), "without an answer: undefined"
+            continue
+        axes = found["environments"]["sokoban"]
+        assert (axes["episodes"], axes["too_long"], axes["failed"]) == (12, 12, 0)
+        assert (axes["length_mean"], axes["reach_mean"]) == (3.0, 0.0), "a failure counts as the cap"
+        states = [state for one in played for state in one.states]
+        assert axes["states"] == len(states) == 12 * (steps + 1), "the state that did not fit is a state"
+        assert axes["chars_mean"] == pytest.approx(sum(map(len, states)) / len(states))
 
 
 def test_another_version_and_too_many_tasks_are_refused(model: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,22 @@ def test_a_prompt_without_room_for_an_answer_ends_its_episode_and_no_other(polic
     assert sokoban.episode.success
     assert "at most 120 with an answer" in shop.episode.too_long
     assert shop.steps == ()
+    rollouts.close()
+
+
+def test_an_episode_may_outgrow_the_context_at_a_later_step_and_keeps_the_steps_before(policy: Policy) -> None:
+    def ask(prompts: list[list[int]]) -> Answers:
+        first.append(max(map(len, prompts)))
+        return [list(policy.tokenizer("<action>sing</action>")["input_ids"]) for _ in prompts], None
+
+    first: list[int] = []
+    with_history = replace(ASKED, history=1)
+    Rollouts([SMALL], with_history, policy.speaker()).play(works([0]), ask)
+    rollouts = Rollouts([SMALL], with_history, policy.speaker(longest=first[0]))
+    (found,) = rollouts.play(works([0]), ask)
+    assert len(found.steps) == found.episode.steps == found.episode.invalid == 1
+    assert f"at most {first[0]} with an answer" in found.episode.too_long
+    assert found.episode.unanswered == f"That action cannot be done.\n{found.episode.turns[0].state}"
     rollouts.close()
 
 
