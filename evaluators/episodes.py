@@ -26,6 +26,7 @@ from evaluators.engine import (
     over_all_gpus,
     sample_seed,
 )
+from evaluators.environment_files import placed
 from evaluators.environments import facts
 from evaluators.player import EngineFailed, Player, Work
 from evaluators.records import OutcomeFiles, Record
@@ -123,6 +124,7 @@ class EpisodeFiles:
 
 
 Keep = Callable[[Episode], None]
+Tally = dict[str, float | None]  # what is told of one episode beside its outcome
 
 
 class EpisodeJob:
@@ -134,7 +136,8 @@ class EpisodeJob:
         self.run, self._keep, self._load = run, keep, load
         config = run.config
         self.settings = AgentSettings.parse(config.get("agent"))
-        self.played = {entry["name"]: read_played(entry) for entry in config["benchmarks"]}
+        entries = [placed(entry, run.job.resources.files) for entry in config["benchmarks"]]
+        self.played = {entry["name"]: read_played(entry) for entry in entries}
         self.files = EpisodeFiles(run.path / "episodes")
         self._lock = threading.Lock()
         self._done: set[Work] = set()
@@ -264,7 +267,7 @@ class EpisodeEvaluation:
         self._job = EpisodeJob(run, self._record, load)
         self._files = OutcomeFiles(run.directory.outcomes)
         self._records = {name: self._files.load(name) for name in self._job.played}
-        self._tallies: dict[str, dict[tuple[int, int], dict[str, float | None]]] = {name: {} for name in self._job.played}
+        self._tallies: dict[str, dict[tuple[int, int], Tally]] = {name: {} for name in self._job.played}
 
     def run(self) -> dict[str, Any]:
         try:

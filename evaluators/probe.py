@@ -2,8 +2,9 @@
 
 State information richness: how much text a state is, on the mean over all states that were seen, in characters and
 tokens. Planning complexity: how many steps an episode takes, a failure counting as the cap, and the share of episodes
-that reach the goal. An episode whose prompt outgrew the context is a failure like any other, and its last state is one of
-its states: left out, the longest states and the hardest tasks would be. How many there are is told. Intervals are percentiles of a bootstrap over episodes, whose states are not independent.
+that reach the goal. An episode whose prompt outgrew the context is a failure like any other, and the state that did not
+fit is one of its states: without them the longest states and the hardest tasks would be left out. How many there are is
+told. Intervals are percentiles of a bootstrap over episodes, whose states are not independent.
 """
 
 from __future__ import annotations

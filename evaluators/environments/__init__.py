@@ -29,6 +29,7 @@ class Facts:
     prompt_tokens: int
     response_tokens: int
     quick: bool
+    files: Mapping[str, tuple[str, ...]]
 
 
 @cache
@@ -59,4 +60,4 @@ def facts(name: str) -> Facts:
     signature = inspect.signature(_module(name).make)
     kind: type[Environment] = getattr(_module(name), str(signature.return_annotation))
     options = {key: parameter.default for key, parameter in signature.parameters.items()}
-    return Facts(name, kind.version, options, kind.prompt_tokens, kind.response_tokens, kind.quick)
+    return Facts(name, kind.version, options, kind.prompt_tokens, kind.response_tokens, kind.quick, kind.files)

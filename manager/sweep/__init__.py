@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from manager.catalog import Catalog
+from manager.content import find as find_files
 from manager.job import Sweep
 from manager.model_folder import find
 from manager.sweep.document import Document, read
@@ -28,4 +29,7 @@ def load_sweep(
     choose_shards: ChooseShards = one_shard,
 ) -> Sweep:
     """The jobs of a sweep file with the command line's overrides. All mistakes at once: `SweepErrors`."""
-    return expand(read(path, overrides), catalog, environ=environ, find_model=find, choose_shards=choose_shards)
+    return expand(
+        read(path, overrides), catalog, environ=environ, find_model=find, find_files=find_files,
+        choose_shards=choose_shards,
+    )  # fmt: skip

@@ -16,13 +16,16 @@ from evaluators.agent import AgentSettings, Augment, Episode, Play, Turn, has_th
 from evaluators.environments import facts
 from evaluators.prompts import chat_prompt
 from evaluators.worlds import Here, Worlds
+from manager import content
 from manager.atomic import read_jsonl
 from manager.errors import UserError
-from manager.job import Job, Kind
+from manager.job import Job, Kind, Resources
 from manager.run import Failed, Run
 from manager.store import Store
 from tests.evaluators.tiny import make_model
 
+# Corridors; some of them belong to the test split.
+LEVELS = "".join(f"{'#' * (5 + size)}\n#@{' ' * size}$.#\n{'#' * (5 + size)}\n\n" for size in range(30))
 SMALL = {"height": 4, "width": 5, "min_moves": 1, "cap": 3}
 
 
@@ -48,8 +51,10 @@ def config(model: Path, *entries: dict[str, Any], **more: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def make_run(root: Path, settings: dict[str, Any], kind: Kind = Kind.EVALUATE) -> Run:
-    directory = Store.open(root, create=True).add_job(Job(kind, settings))
+def make_run(
+    root: Path, settings: dict[str, Any], kind: Kind = Kind.EVALUATE, files: dict[str, str] | None = None
+) -> Run:
+    directory = Store.open(root, create=True).add_job(Job(kind, settings, (), Resources(files=files or {})))
     attempt = directory.path / "attempts" / f"{len(directory.attempts()) + 1:04d}"
     attempt.mkdir(parents=True)
     return Run(directory, directory.job(), attempt)
@@ -172,7 +177,7 @@ def test_a_prompt_without_room_ends_the_episode_and_is_told(tmp_path: Path) -> N
 
 
 def context_for(model: Path, steps: int, history: int) -> int:
-    """A context in which the longest prompt of so many steps fits, and no later one. This tokenizer has a token a byte."""
+    """A context in which the longest prompt of so many steps fits, and no later one; a byte is a token."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -200,7 +205,8 @@ def test_episodes_that_outgrow_the_context_are_counted_everywhere(model: Path, t
         played = list(episodes(run).values())
         assert [len(one.turns) for one in played] == [steps] * 12
         assert all(one.too_long and one.unanswered and not one.success for one in played)
-        (told,) = [one for one in read_jsonl(run.attempt_dir / "journal.jsonl") if one.get("name") == "prompts_too_long"]
+        journal = read_jsonl(run.attempt_dir / "journal.jsonl")
+        (told,) = [one for one in journal if one.get("name") == "prompts_too_long"]
         assert told["episodes"] == 12
         assert f"{context} of context" in told["message"]
         if kind is Kind.EVALUATE:
@@ -342,3 +348,26 @@ def test_answers_that_think_are_counted() -> None:
     turns = tuple(Turn("", one, "right", True) for one in answers)
     assert Episode("sokoban", 0, 0, 0, False, 0.0, 5, 0, False, turns).thought == pytest.approx(0.4)
     assert Episode("sokoban", 0, 0, 0, False, 0.0, 0, 0, False, ()).thought is None
+
+
+def levels_at(path: Path) -> dict[str, Any]:
+    """An entry as a sweep makes it: the content of the file, not its place."""
+    return entry(**{**SMALL, "cap": 3}, levels={"digest": content.digest(path)}, episodes=1)
+
+
+def test_levels_are_found_by_their_content_and_other_content_stops_the_job(model: Path, tmp_path: Path) -> None:
+    levels = tmp_path / "levels.txt"
+    levels.write_text(LEVELS)
+    row = levels_at(levels)
+    files = {row["data"]["options"]["levels"]["digest"]: str(levels)}
+    run = make_run(tmp_path / "store", config(model, row), files=files)
+    evaluation.main(run)
+    assert all("The room has 3 rows" in one.turns[0].state for one in episodes(run).values())
+    levels.write_text(LEVELS.replace("$.", ".$"))
+    for kind, job in ((Kind.EVALUATE, evaluation), (Kind.PROBE, probe)):
+        with pytest.raises(Failed, match=r"sokoban\.levels: .*levels\.txt holds .* when the sweep was planned") as told:
+            job.main(make_run(tmp_path / "again", config(model, row), kind, files=files))
+        assert told.value.cause == "data_changed"
+    levels.unlink()
+    with pytest.raises(Failed, match=r"No such file.*bring it back, or name its new place"):
+        evaluation.main(make_run(tmp_path / "again", config(model, row), files=files))
