@@ -254,9 +254,13 @@ class EpisodeJob:
     def _worlds(self, name: str, count: int) -> Worlds:
         played = self.played[name]
         try:
-            return Worlds(played.environment, played.options, count)
+            processes = self.run.job.resources.environment_processes
+            worlds = Worlds(played.environment, played.options, count, processes=processes)
         except UserError as error:
             raise Failed(str(error), cause="environment") from error
+        if told := worlds.told():
+            self.run.event("environments_started", told, environment=name)
+        return worlds
 
 
 class EpisodeEvaluation:

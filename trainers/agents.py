@@ -137,7 +137,12 @@ def _parts(
     trainer.table = table = CompletionTable(run)
     kinds = [Kind(entry["name"], entry["data"]["environment"], entry["data"]["options"]) for entry in entries]
     speaker = Speaker(tokenizer, path, frozenset(trainer.eos_token_ids), longest_prompt(trainer, args))
-    rollouts = Rollouts(kinds, AgentSettings.parse(config.get("agent")), speaker)
+
+    def tell(name: str, text: str) -> None:
+        run.event("environments_started", text, environment=name)
+
+    processes = run.job.resources.environment_processes
+    rollouts = Rollouts(kinds, AgentSettings.parse(config.get("agent")), speaker, processes, tell)
     return _Parts(trainer, callback, rollouts, EpisodeRecords(run, table, batches, boundary))
 
 

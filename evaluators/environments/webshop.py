@@ -35,6 +35,7 @@ class WebShop(Environment):
     name = "webshop"
     version = 2
     response_tokens = 1024
+    processes = 1  # each would load all products and the search index: gigabytes
     # Not what it writes while it runs: sessions, compiled code.
     files: ClassVar = {"folder": ("web_agent_site/**/*.py", "search_engine/**/*", "data/*")}
 

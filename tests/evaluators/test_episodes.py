@@ -228,14 +228,11 @@ def test_another_version_and_too_many_tasks_are_refused(model: Path, tmp_path: P
         evaluation.main(make_run(tmp_path, config(model, wrong)))
 
 
-class Breaking:
-    """Worlds whose environment fails in every episode of task 1."""
+class Breaking(Worlds):
+    """Worlds whose environments fail in every episode of task 1."""
 
-    def __init__(self, *_: Any) -> None:
-        self.all = [_BreakingWorld("sokoban", SMALL)]
-
-    def close(self) -> None:
-        pass
+    def _new(self) -> Here:
+        return _BreakingWorld("sokoban", SMALL)
 
 
 class _BreakingWorld(Here):
