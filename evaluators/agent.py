@@ -177,7 +177,8 @@ class Play:
     def episode(self) -> Episode:
         shown = self._shown
         return Episode(
-            self.name, self.task, self.sample, self.seed, shown.success, shown.score, shown.steps, shown.invalid,
+            self.name, self.task, self.sample, self.seed, shown.success and not self._too_long, shown.score,
+            shown.steps, shown.invalid,
             self._augmented, tuple(self._turns), self._too_long, shown.failure,
             unanswered=self._state if self._too_long else None,
         )  # fmt: skip
