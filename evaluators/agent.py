@@ -85,6 +85,7 @@ class Episode:
     too_long: str = ""  # the prompt of the next step did not fit the context: why the policy's episode ended
     failure: str | None = None
     training_step: int | None = None  # of an episode that was trained on: the optimiser steps before it
+    unanswered: str | None = None  # with `too_long`: the state that the policy could not be asked about
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,6 +93,11 @@ class Episode:
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Episode:
         return Episode(**{**value, "turns": tuple(Turn(**turn) for turn in value["turns"])})
+
+    @property
+    def states(self) -> list[str]:
+        """All that the environment showed where an action was due."""
+        return [turn.state for turn in self.turns] + ([] if self.unanswered is None else [self.unanswered])
 
     @property
     def completion_tokens(self) -> int:
@@ -171,8 +177,10 @@ class Play:
     def episode(self) -> Episode:
         shown = self._shown
         return Episode(
-            self.name, self.task, self.sample, self.seed, shown.success, shown.score, shown.steps, shown.invalid,
+            self.name, self.task, self.sample, self.seed, shown.success and not self._too_long, shown.score,
+            shown.steps, shown.invalid,
             self._augmented, tuple(self._turns), self._too_long, shown.failure,
+            unanswered=self._state if self._too_long else None,
         )  # fmt: skip
 
 

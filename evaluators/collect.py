@@ -52,6 +52,8 @@ def _write(run: Run, job: EpisodeJob, played: Played) -> dict[str, Any]:
     return {
         "episodes": len(episodes),
         "kept": len(kept),
+        "failed": sum(bool(episode.failure) for episode in episodes),
+        "too_long": sum(bool(episode.too_long) for episode in episodes),
         "pairs": pairs,
         "success": mean(float(episode.success) for episode in episodes if not episode.failure),
         "steps": mean(float(episode.steps) for episode in kept),

@@ -10,7 +10,7 @@ import hashlib
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,6 +44,10 @@ class Environment(ABC):
     prompt_tokens: ClassVar[int] = 4096
     response_tokens: ClassVar[int] = 512
     quick: ClassVar[bool] = False  # steps take far less than a message to another process does
+    # Processes that environments of this kind share, unless `resources` says otherwise; None: one a core.
+    processes: ClassVar[int | None] = None
+    # Options that name a file, or with patterns a folder and what in it counts: their content is a job's identity.
+    files: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init__(self, cap: int) -> None:
         if cap < 1:

@@ -20,6 +20,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
+
+from evaluators.environments import facts as known
 from evaluators.pipe import child_environment, frame
 from manager.errors import UserError
 
@@ -62,7 +65,7 @@ class EnvironmentPool:
     ) -> None:
         if count < 1:
             raise UserError(f"a pool of {name!r} needs at least one environment, not {count}")
-        places = max(1, min(count, processes or len(os.sched_getaffinity(0))))
+        places = max(1, min(count, processes or known(name).processes or len(os.sched_getaffinity(0))))
         self._places = [_Place(name, dict(options or {}), wall_s) for _ in range(places)]
         self.count = count
         (facts,) = self._all("facts", {0: []}).values()
@@ -85,6 +88,15 @@ class EnvironmentPool:
     def augment(self, states: Mapping[int, tuple[str, float, int]]) -> dict[int, str]:
         """environment -> (state, epsilon, seed)."""
         return self._all("augment", {index: list(arguments) for index, arguments in states.items()})
+
+    def add(self) -> int:
+        """One more environment, in the process whose turn it is; its number."""
+        self.count += 1
+        return self.count - 1
+
+    def memory_mb(self) -> float:
+        """What its processes hold now, with what they started (a JVM)."""
+        return sum(place.memory_mb() for place in self._places)
 
     def close(self) -> None:
         for place in self._places:
@@ -184,6 +196,15 @@ class _Place:
                 raise EOFError(f"its process ended with code {self._process.wait()}")
             data += block
         return bytes(data)
+
+    def memory_mb(self) -> float:
+        if self._process is None:
+            return 0.0
+        try:
+            process = psutil.Process(self._process.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 2**20
+        except psutil.NoSuchProcess:  # it ended meanwhile; whoever asks it next is told
+            return 0.0
 
     def stop(self) -> None:
         if self._process is None:

@@ -26,6 +26,7 @@ from evaluators.engine import (
     over_all_gpus,
     sample_seed,
 )
+from evaluators.environment_files import placed
 from evaluators.environments import facts
 from evaluators.player import EngineFailed, Player, Work
 from evaluators.records import OutcomeFiles, Record
@@ -123,6 +124,7 @@ class EpisodeFiles:
 
 
 Keep = Callable[[Episode], None]
+Tally = dict[str, float | None]  # what is told of one episode beside its outcome
 
 
 class EpisodeJob:
@@ -134,7 +136,8 @@ class EpisodeJob:
         self.run, self._keep, self._load = run, keep, load
         config = run.config
         self.settings = AgentSettings.parse(config.get("agent"))
-        self.played = {entry["name"]: read_played(entry) for entry in config["benchmarks"]}
+        entries = [placed(entry, run.job.resources.files) for entry in config["benchmarks"]]
+        self.played = {entry["name"]: read_played(entry) for entry in entries}
         self.files = EpisodeFiles(run.path / "episodes")
         self._lock = threading.Lock()
         self._done: set[Work] = set()
@@ -160,6 +163,17 @@ class EpisodeJob:
                 self._play_model(works, by_key)
         finally:
             self.files.close()
+        self._tell_too_long()
+
+    def _tell_too_long(self) -> None:
+        """An event for each environment in which prompts outgrew the context: failures that are not the policy's."""
+        for name in self.played:
+            why = [episode.too_long for episode in self.files.read(name) if episode.too_long]
+            if why:
+                self.run.event(
+                    "prompts_too_long", f"{name}: {len(why)} of {self.played[name].total} episodes ended because the "
+                    f"prompt of a step did not fit the context, as in: {why[0]}", environment=name, episodes=len(why),
+                )  # fmt: skip
 
     def cap(self, name: str) -> int:
         """The steps that an episode may take; 1 where the environment has no such option."""
@@ -240,9 +254,13 @@ class EpisodeJob:
     def _worlds(self, name: str, count: int) -> Worlds:
         played = self.played[name]
         try:
-            return Worlds(played.environment, played.options, count)
+            processes = self.run.job.resources.environment_processes
+            worlds = Worlds(played.environment, played.options, count, processes=processes)
         except UserError as error:
             raise Failed(str(error), cause="environment") from error
+        if told := worlds.told():
+            self.run.event("environments_started", told, environment=name)
+        return worlds
 
 
 class EpisodeEvaluation:
@@ -253,7 +271,7 @@ class EpisodeEvaluation:
         self._job = EpisodeJob(run, self._record, load)
         self._files = OutcomeFiles(run.directory.outcomes)
         self._records = {name: self._files.load(name) for name in self._job.played}
-        self._tallies: dict[str, dict[tuple[int, int], dict[str, float]]] = {name: {} for name in self._job.played}
+        self._tallies: dict[str, dict[tuple[int, int], Tally]] = {name: {} for name in self._job.played}
 
     def run(self) -> dict[str, Any]:
         try:
@@ -275,7 +293,7 @@ class EpisodeEvaluation:
         if episode.score is not None:  # of an episode that its environment ended nothing is known
             self._tallies[name][episode.task, episode.sample] = {
                 "steps": float(episode.steps), "invalid": float(episode.invalid), "score": episode.score,
-                "thought": episode.thought or 0.0,
+                "thought": episode.thought,  # undefined where there was no answer
             }  # fmt: skip
         record = record_of(episode)
         if record.key not in self._records[name]:

@@ -2,7 +2,9 @@
 
 State information richness: how much text a state is, on the mean over all states that were seen, in characters and
 tokens. Planning complexity: how many steps an episode takes, a failure counting as the cap, and the share of episodes
-that reach the goal. Intervals are percentiles of a bootstrap over episodes, whose states are not independent.
+that reach the goal. An episode whose prompt outgrew the context is a failure like any other, and the state that did not
+fit is one of its states: without them the longest states and the hardest tasks would be left out. How many there are is
+told. Intervals are percentiles of a bootstrap over episodes, whose states are not independent.
 """
 
 from __future__ import annotations
@@ -42,21 +44,22 @@ def axes(episodes: Sequence[Episode], cap: int, count: Callable[[str], int] | No
     """The axes of one environment with their intervals. An episode that its environment ended is left out, and told."""
     import numpy
 
-    played = [episode for episode in episodes if not episode.failure and episode.turns]
+    played = [episode for episode in episodes if not episode.failure]
     if not played:
         raise Failed("no episode could be played; see episodes/ for what failed", cause="environment")
-    states = numpy.array([len(episode.turns) for episode in played], dtype=float)
-    characters = numpy.array([sum(len(turn.state) for turn in episode.turns) for episode in played], dtype=float)
+    states = numpy.array([len(episode.states) for episode in played], dtype=float)
+    characters = numpy.array([sum(map(len, episode.states)) for episode in played], dtype=float)
     lengths = numpy.array([episode.steps if episode.success else cap for episode in played], dtype=float)
     reached = numpy.array([episode.success for episode in played], dtype=float)
     sums = {"chars": (characters, states), "length": (lengths, None), "reach": (reached, None)}
     if count is not None:
-        tokens = [sum(count(turn.state) for turn in episode.turns) for episode in played]
+        tokens = [sum(map(count, episode.states)) for episode in played]
         sums["tokens"] = (numpy.array(tokens, dtype=float), states)
     draws = numpy.random.default_rng(seed).integers(len(played), size=(REPLICATES, len(played)))
     found: dict[str, Any] = {
         "episodes": len(played),
         "failed": len(episodes) - len(played),
+        "too_long": sum(bool(episode.too_long) for episode in played),
         "states": int(states.sum()),
         "cap": cap,
     }

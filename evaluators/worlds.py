@@ -97,35 +97,63 @@ class There:
 
 
 class Worlds:
-    """`count` environments of one kind. `close` ends their processes; one that is silent for `hang_s` is ended."""
+    """`count` environments of one kind. `close` ends their processes; one that is silent for `hang_s` is ended.
 
-    def __init__(self, name: str, options: Mapping[str, Any], count: int, hang_s: float = HANG_SECONDS) -> None:
-        self._hang_s = hang_s
+    `processes`: the most that they share; by default the environment's own number, else one a core.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        count: int,
+        hang_s: float = HANG_SECONDS,
+        processes: int | None = None,
+    ) -> None:
+        self._name, self._options, self._hang_s = name, options, hang_s
+        self._most = processes or facts(name).processes or len(os.sched_getaffinity(0))
         self._pools: list[EnvironmentPool] = []
         self._lanes: list[ThreadPoolExecutor] = []
         self.all: list[Here | There] = []
-        if facts(name).quick:
-            self.all = [Here(name, options) for _ in range(count)]
-            return
-        processes = max(1, min(count, len(os.sched_getaffinity(0))))
         try:
-            for place in range(processes):
-                self._open(name, options, len(range(place, count, processes)))
+            self.grow(count)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, name: str, options: Mapping[str, Any], count: int) -> None:
+    def grow(self, count: int) -> list[Here | There]:
+        """So many more, in the processes that there are where these may be no more."""
+        more = [self._new() for _ in range(count)]
+        self.all += more
+        return more
+
+    def _new(self) -> Here | There:
+        if facts(self._name).quick:
+            return Here(self._name, self._options)
+        if len(self._pools) < self._most:
+            return There(self._open(), 0, self._lanes[-1])
+        place = min(range(len(self._pools)), key=lambda at: self._pools[at].count)
+        return There(self._pools[place], self._pools[place].add(), self._lanes[place])
+
+    def _open(self) -> EnvironmentPool:
         """One process and the one thread that speaks with it (the process ends with the thread that started it)."""
-        lane = ThreadPoolExecutor(1, thread_name_prefix=f"environment-{name}")
+        lane = ThreadPoolExecutor(1, thread_name_prefix=f"environment-{self._name}")
         self._lanes.append(lane)
 
         def start() -> EnvironmentPool:
-            return EnvironmentPool(name, options, count=count, processes=1, wall_s=self._hang_s)
+            return EnvironmentPool(self._name, self._options, count=1, processes=1, wall_s=self._hang_s)
 
-        pool = lane.submit(start).result()
-        self._pools.append(pool)
-        self.all += [There(pool, index, lane) for index in range(count)]
+        self._pools.append(lane.submit(start).result())
+        return self._pools[-1]
+
+    def told(self) -> str:
+        """How many there are, in what, and the memory of each process now; nothing of those in this process."""
+        if not self._pools:
+            return ""
+        count = len(self._pools)
+        each = sum(pool.memory_mb() for pool in self._pools) / count
+        where = "one process" if count == 1 else f"{count} processes"
+        return f"{len(self.all)} of {self._name} in {where} of {each:,.0f} MB"
 
     def close(self) -> None:
         for lane in self._lanes:

@@ -50,7 +50,7 @@ def _axes(analysis: Analysis) -> list[str]:
     for policy in dict.fromkeys(str(row["policy"]) for row in rows):
         parts = [
             f"{r['environment']} {r['chars_mean']:.0f} characters a state, {r['length_mean']:.1f} steps of at most "
-            f"{r['cap']}, goal reached in {100 * r['reach_mean']:.0f} %"
+            f"{r['cap']}, goal reached in {100 * r['reach_mean']:.0f} %{_too_long(r)}"
             for r in rows
             if r["policy"] == policy
         ]
@@ -60,6 +60,12 @@ def _axes(analysis: Analysis) -> list[str]:
             f"Fewer than {LEAST} training environments have both an OOD score and a probe: the two are not correlated."
         )
     return out
+
+
+def _too_long(row: Mapping[str, Any]) -> str:
+    """How many of the failures are the context's; probes made before these were counted do not say."""
+    count = row.get("too_long")
+    return f" ({count:.0f} of {row['episodes']} episodes outgrew the context)" if count and count > 0 else ""
 
 
 def _correlations(analysis: Analysis, of: Of) -> list[str]:

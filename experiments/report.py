@@ -146,7 +146,7 @@ DETAILS: Mapping[str, tuple[str, Sequence[str]]] = {
         "plain_sum", "start_sum", "n_targets", "why")),
     "axes": ("The axes of the environments, as probed", (
         "environment", "policy", "chars_mean", "chars_low", "chars_high", "tokens_mean", "length_mean", "length_low",
-        "length_high", "reach_mean", "reach_low", "reach_high", "cap", "episodes", "states", "failed")),
+        "length_high", "reach_mean", "reach_low", "reach_high", "cap", "episodes", "states", "failed", "too_long")),
     "correlations": ("OOD score and axes", (
         *GROUPS, "axis", "method", "correlation", "p", "smallest_p", "same_sign_percent", "n_environments", "sources",
         "policy")),

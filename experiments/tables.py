@@ -26,6 +26,7 @@ HEADINGS: Mapping[str, str] = {
     "high_recovered_percent": "to, %", "chars_mean": "characters of a state", "chars_low": "from", "chars_high": "to",
     "tokens_mean": "tokens of a state", "length_mean": "steps of an episode", "length_low": "from",
     "length_high": "to", "reach_mean": "goal reached", "reach_low": "from", "reach_high": "to",
+    "too_long": "prompt too long",
     "smallest_p": "smallest p", "same_sign_percent": "same sign, % of draws", "n_environments": "environments",
     "items_better": "better", "items_worse": "worse",
 }  # fmt: skip

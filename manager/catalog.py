@@ -34,6 +34,7 @@ class EnvironmentRow:
     options: Mapping[str, Any]  # with their defaults
     prompt_tokens: int
     response_tokens: int
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # option that names files -> which of a folder
 
 
 @dataclass(frozen=True)

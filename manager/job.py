@@ -56,6 +56,8 @@ class Resources:
     time_min: int | None = None  # default: the site's
     micro_batch: int | None = None  # completions (or examples) per device and forward pass
     slurm: Mapping[str, Any] = field(default_factory=dict)  # passed to submitit unchanged
+    environment_processes: int | None = None  # that slow environments of one kind share, for each process of the job
+    files: Mapping[str, str] = field(default_factory=dict)  # where content is that the config names by its digest
     starts_with: int | None = None  # the step of needs[0] whose saved weights suffice to start; None: its result
 
     server_gpus: int = 0  # the last of them run the server that generates, and do not train

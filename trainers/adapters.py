@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from manager.run import Failed
@@ -28,6 +28,27 @@ def peft_config(setting: Mapping[str, Any] | None) -> Any | None:
         return peft.LoraConfig(task_type="CAUSAL_LM", **given)
     except TypeError as error:
         raise Failed(f"peft: {error}", cause="config") from error
+
+
+def weights_for_engine(model: Any, gathered: Callable[[list[Any]], Any]) -> Iterator[tuple[str, Any]]:
+    """Plain weights of a LoRA model as vLLM names them, one at a time; the model stays as it is.
+
+    TRL adds the adapter in place and takes it off again: that rounds the base weights at every step, so that a resumed
+    training is another one, and in bf16 base and reference drift. `gathered` makes sharded weights whole.
+    """
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    with gathered(list(model.parameters())), torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_" in name or ".original_module." in name:
+                continue
+            value, owner = parameter.data, name.removesuffix(".base_layer.weight")
+            if owner in layers and owner != name:
+                value = value + layers[owner].get_delta_weight("default").to(value.dtype)
+            plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+            yield plain.replace("modules_to_save.default.", "").replace("_checkpoint_wrapped_module.", ""), value
 
 
 def merged(model: Any, weights: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,12 @@ environments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evaluators.agent import AgentSettings
+from evaluators.environment_files import placed
 from evaluators.episodes import task_count
 from manager.run import Failed, Run
 from trainers import adapters, batch, context, distributed, libraries, returns, server, settings, tasks, universal
@@ -40,7 +41,8 @@ def main(run: Run) -> dict[str, Any]:
         worth = returns.Worth.parse(config.get("reward"))
     except ValueError as error:
         raise Failed(str(error), cause="config") from error
-    pools = [tasks.Pool(entry["name"], task_count(entry)) for entry in config["data"]["environments"]]
+    entries = [placed(entry, run.job.resources.files) for entry in config["data"]["environments"]]
+    pools = [tasks.Pool(entry["name"], task_count(entry)) for entry in entries]
     arguments |= server.address(run)
     distributed.start(zero, run.world_size)
     libraries.prepare(use_vllm=bool(arguments.get("use_vllm")))
@@ -52,11 +54,11 @@ def main(run: Run) -> dict[str, Any]:
     from trainers.training import states_folder, train
 
     args = GRPOConfig(deepspeed=universal.adapt(run, zero, states_folder(run)), **arguments)
-    parts = _parts(run, args, split, pools)
+    parts = _parts(run, args, split, entries, pools)
     trainer = parts.trainer
     micro_batch = run.job.resources.micro_batch or batch.STEPS_IN_A_PASS
     trainer.episodic = Episodic(parts.rollouts, worth, parts.records, micro_batch)
-    steps = distributed.from_first(held_out_steps(config, run) if run.rank == 0 else None)
+    steps = distributed.from_first(held_out_steps(entries, run) if run.rank == 0 else None)
     parts.callback.drift = Drift(run, steps, longest_prompt(trainer, args))
     run.log_params({"train/tasks": len(trainer.train_dataset), "train/world": run.world_size,
                     "train/micro_batch": micro_batch})  # fmt: skip
@@ -100,7 +102,9 @@ class _Parts:
     records: Any
 
 
-def _parts(run: Run, args: Any, split: Split, pools: list[tasks.Pool]) -> _Parts:
+def _parts(
+    run: Run, args: Any, split: Split, entries: Sequence[Mapping[str, Any]], pools: Sequence[tasks.Pool]
+) -> _Parts:
     """The trainer, with what plays and what records its episodes."""
     from datasets import Dataset
 
@@ -131,12 +135,14 @@ def _parts(run: Run, args: Any, split: Split, pools: list[tasks.Pool]) -> _Parts
     if trainer.aux_loss_enabled:
         raise Failed("grpo.router_aux_loss_coef must be 0 with environments: it is not weighed by rows", cause="config")
     trainer.table = table = CompletionTable(run)
-    kinds = [
-        Kind(entry["name"], entry["data"]["environment"], entry["data"]["options"])
-        for entry in config["data"]["environments"]
-    ]
+    kinds = [Kind(entry["name"], entry["data"]["environment"], entry["data"]["options"]) for entry in entries]
     speaker = Speaker(tokenizer, path, frozenset(trainer.eos_token_ids), longest_prompt(trainer, args))
-    rollouts = Rollouts(kinds, AgentSettings.parse(config.get("agent")), speaker)
+
+    def tell(name: str, text: str) -> None:
+        run.event("environments_started", text, environment=name)
+
+    processes = run.job.resources.environment_processes
+    rollouts = Rollouts(kinds, AgentSettings.parse(config.get("agent")), speaker, processes, tell)
     return _Parts(trainer, callback, rollouts, EpisodeRecords(run, table, batches, boundary))
 
 

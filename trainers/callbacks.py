@@ -36,6 +36,7 @@ def likely_cause(values: Mapping[str, float]) -> str:
         "wrong": "every answer is wrong: the prompts are too hard for this model, or temperature is too low",
         "no_answer": "no answer could be extracted: the model does not use the format that the scorer reads",
         "truncated": "completions are cut off: raise grpo.max_completion_length",
+        "too_long": "the prompts do not fit the context: a smaller agent.history, shorter states, or more context",
         "grader_failed": "the grader fails: see the column `why` of artifacts/completions",
     }
     return f"{outcomes[name]:.0%} {name}: {causes.get(name, 'see artifacts/completions')}"

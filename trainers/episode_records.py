@@ -94,7 +94,7 @@ class EpisodeRecords:
         self._run, self._table = run, table
         self._every = max(1, -(-batches // KEPT_BATCHES)) * boundary
         self._files = EpisodeFiles(run.path / "episodes")
-        self._failures_told = 0
+        self._told: set[str] = set()
 
     def tell(
         self, rollouts: Sequence[Rollout], worth: Sequence[float | None], judged: Advantages, step: int, steps: int
@@ -105,7 +105,7 @@ class EpisodeRecords:
         if self._run.rank == 0:
             self._keep([rollout.episode for rollout in rollouts], step)
             self._table.add(step + 1, _columns(lines, judged))
-            self._tell_failures(lines, step)
+            self._tell_once(lines, step)
         values = values_of(lines) | {"groups_without_signal": judged.without_signal}
         return values, sum(line.prompt_tokens + sum(line.answers) for line in lines)
 
@@ -118,16 +118,21 @@ class EpisodeRecords:
         for one in [one for one in episodes if one.sample == 0][:KEPT_EPISODES]:
             self._files.write(replace(one, training_step=step))
 
-    def _tell_failures(self, lines: Sequence[Line], step: int) -> None:
-        """An event for the first of them; their share is in outcome/grader_failed of every step."""
-        failed = [line for line in lines if line.worth is None]
-        if failed and not self._failures_told:
-            first = failed[0]
-            self._run.event(
-                "environment_failed", f"{first.environment} task {first.task}: {first.why}; "
-                f"{len(failed)} of {len(lines)} episodes of this batch are left out", step=step,
-            )  # fmt: skip
-        self._failures_told += len(failed)
+    def _tell_once(self, lines: Sequence[Line], step: int) -> None:
+        """An event for the first batch with such episodes; their share is in outcome/… of every step."""
+        kinds = {
+            "environment_failed": (Outcome.GRADER_FAILED, "are left out"),
+            "prompts_too_long": (Outcome.TOO_LONG, "ended as failures because a prompt left no room for an answer"),
+        }
+        for name, (outcome, what) in kinds.items():
+            found = [line for line in lines if line.outcome == outcome]
+            if found and name not in self._told:
+                first = found[0]
+                self._run.event(
+                    name, f"{first.environment} task {first.task}: {first.why}; {len(found)} of {len(lines)} episodes "
+                    f"of this batch {what}", step=step,
+                )  # fmt: skip
+                self._told.add(name)
 
 
 def _columns(lines: Sequence[Line], judged: Advantages) -> Mapping[str, Any]:

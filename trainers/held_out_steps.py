@@ -6,7 +6,7 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evaluators.agent import AgentSettings, messages
@@ -20,11 +20,11 @@ from trainers.rollouts import HANG_S
 MOST_TASKS = PROMPTS  # looked at, where tasks have few steps
 
 
-def held_out_steps(config: Mapping[str, Any], run: Run) -> list[tuple[str, list[dict[str, str]]]]:
+def held_out_steps(entries: Sequence[Mapping[str, Any]], run: Run) -> list[tuple[str, list[dict[str, str]]]]:
     """(environment, conversation) of the first steps of test tasks, as many for each as `drift` takes of a domain."""
-    asked = AgentSettings.parse(config.get("agent"))
+    asked = AgentSettings.parse(run.config.get("agent"))
     found: list[tuple[str, list[dict[str, str]]]] = []
-    for entry in config["data"]["environments"]:
+    for entry in entries:
         kind, options = entry["data"]["environment"], entry["data"]["options"]
         worlds = Worlds(kind, options, 1, HANG_S)
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
+from trainers.adapters import weights_for_engine
 from trainers.completions import CompletionTable
 from trainers.sampling import DynamicSampling, with_signal
 from trainers.training import RunTrainer
@@ -66,11 +67,13 @@ class Timed(RunTrainer):
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("generation", super()._generate, *args, **kwargs)  # type: ignore[misc]
 
-    def time_weight_sync(self) -> None:
-        """Count what vLLM waits for new weights (a part of `generation`), where completions come from vLLM."""
+    def prepare_engine(self) -> None:
+        """Where completions come from vLLM: new weights leave the model as it is, and their time is counted."""
         engine = getattr(self, "vllm_generation", None)
         if engine is not None:
             engine.sync_weights = partial(self._timed, "weight_sync", engine.sync_weights)
+            if hasattr(engine.model, "peft_config"):
+                engine._iter_named_params = partial(weights_for_engine, engine.model, engine._dist.gather_params)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
         return self._timed("reward", super()._calculate_rewards, *args, **kwargs)  # type: ignore[misc]
@@ -80,7 +83,7 @@ class Grpo(Timed, GRPOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.times = Times()
         super().__init__(*args, **kwargs)
-        self.time_weight_sync()
+        self.prepare_engine()
 
     def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         """One sampled answer for each of these prompts."""
@@ -92,7 +95,7 @@ class Rloo(Timed, RLOOTrainer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.times = Times()
         super().__init__(*args, **kwargs)
-        self.time_weight_sync()
+        self.prepare_engine()
 
     def answer_once(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         """One sampled answer for each of these prompts."""

@@ -76,10 +76,19 @@ class Speaker:
 class Rollouts:
     """Plays episodes for one process of a training. `seconds` is what the environments took since it was last set."""
 
-    def __init__(self, kinds: Sequence[Kind], settings: AgentSettings, speaker: Speaker) -> None:
+    def __init__(
+        self,
+        kinds: Sequence[Kind],
+        settings: AgentSettings,
+        speaker: Speaker,
+        processes: int | None = None,
+        tell: Callable[[str, str], None] = lambda name, text: None,
+    ) -> None:
+        """`processes`: the most that environments of one kind share; `tell` hears of them when they are started."""
         self._kinds = {kind.name: kind for kind in kinds}
         self._settings, self._speaker = settings, speaker
-        self._worlds: dict[str, list[Worlds]] = defaultdict(list)
+        self._processes, self._tell = processes, tell
+        self._worlds: dict[str, Worlds] = {}
         self._free: dict[str, list[Here | There]] = defaultdict(list)
         self.seconds = 0.0
         self.rounds = 0
@@ -111,9 +120,8 @@ class Rollouts:
         return [Rollout(one.play.episode(), tuple(one.steps)) for one in playing]
 
     def close(self) -> None:
-        for opened in self._worlds.values():
-            for one in opened:
-                one.close()
+        for one in self._worlds.values():
+            one.close()
         self._worlds.clear()
         self._free.clear()
 
@@ -124,10 +132,7 @@ class Rollouts:
             counts[work.environment] += 1
         for name, count in counts.items():
             if (missing := count - len(self._free[name])) > 0:
-                kind = self._kinds[name]
-                opened = Worlds(kind.environment, kind.options, missing, HANG_S)
-                self._worlds[name].append(opened)
-                self._free[name] += opened.all
+                self._free[name] += self._open(name, missing)
         taken = [(work, self._free[work.environment].pop()) for work in works]
 
         def start(work: Work, world: Here | There) -> Callable[[], Play]:
@@ -138,6 +143,15 @@ class Rollouts:
         plays = in_lanes([(world, start(work, world)) for work, world in taken])
         self.seconds += time.perf_counter() - began
         return [_Playing(play, world) for play, (_, world) in zip(plays, taken, strict=True)]
+
+    def _open(self, name: str, count: int) -> list[Here | There]:
+        if name in self._worlds:
+            return self._worlds[name].grow(count)
+        kind = self._kinds[name]
+        worlds = self._worlds[name] = Worlds(kind.environment, kind.options, count, HANG_S, self._processes)
+        if told := worlds.told():
+            self._tell(name, told)
+        return list(worlds.all)
 
     def _give_back(self, playing: Sequence[_Playing]) -> None:
         for one in reversed(playing):

@@ -29,6 +29,8 @@ class Facts:
     prompt_tokens: int
     response_tokens: int
     quick: bool
+    files: Mapping[str, tuple[str, ...]]
+    processes: int | None
 
 
 @cache
@@ -39,8 +41,6 @@ def names() -> tuple[str, ...]:
 
 def make(name: str, **options: Any) -> Environment:
     """A new environment of that name; UserError lists the names, or the options, that exist."""
-    if name not in names():
-        raise UserError(f"unknown environment {name!r}; there are: {', '.join(names())}")
     factory = _module(name).make
     known = inspect.signature(factory).parameters
     if unknown := sorted(set(options) - set(known)):
@@ -50,6 +50,8 @@ def make(name: str, **options: Any) -> Environment:
 
 
 def _module(name: str) -> ModuleType:
+    if name not in names():
+        raise UserError(f"unknown environment {name!r}; there are: {', '.join(names())}")
     return importlib.import_module(f"{__name__}.{name}")
 
 
@@ -59,4 +61,6 @@ def facts(name: str) -> Facts:
     signature = inspect.signature(_module(name).make)
     kind: type[Environment] = getattr(_module(name), str(signature.return_annotation))
     options = {key: parameter.default for key, parameter in signature.parameters.items()}
-    return Facts(name, kind.version, options, kind.prompt_tokens, kind.response_tokens, kind.quick)
+    return Facts(
+        name, kind.version, options, kind.prompt_tokens, kind.response_tokens, kind.quick, kind.files, kind.processes
+    )

@@ -14,7 +14,7 @@ import random
 from collections import Counter
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from evaluators.environment import Environment, belongs_to, insert_lines, task_rng
 from evaluators.environments._alfworld_rooms import KINDS, make_problem
@@ -26,6 +26,7 @@ _IDLE = ("examine ", "look", "inventory", "help")
 _MAX_ATTEMPTS = 100
 # Folders of the official data: the test split is the one with rooms that training has not seen.
 _FOLDERS = {"train": "train", "test": "valid_unseen"}
+BELOW, GAME = "json_2.1.1", "game.tw-pddl"
 
 
 @cache
@@ -56,10 +57,10 @@ def _parse_once() -> None:
 @lru_cache(maxsize=16)
 def _official_games(data: str, split: str) -> tuple[Path, ...]:
     """The solvable games of a split, shuffled: folders are named by kind of task, and jobs play the first so many."""
-    below = Path(data) / "json_2.1.1"  # `data` may also be the folder that `alfworld-download` fills
+    below = Path(data) / BELOW  # `data` may also be the folder that `alfworld-download` fills
     folder = (below if below.is_dir() else Path(data)) / _FOLDERS[split]
     games = []
-    for path in folder.rglob("game.tw-pddl"):
+    for path in folder.rglob(GAME):
         name = path.relative_to(folder).as_posix()
         if "movable" not in name and "Sliced" not in name and json.loads(path.read_text()).get("solvable"):
             games.append((hashlib.sha256(name.encode()).digest(), path))
@@ -72,6 +73,9 @@ class AlfWorld(Environment):
     name = "alfworld"
     version = 2
     prompt_tokens = 2048
+    files: ClassVar = {
+        "data": tuple(f"{below}{folder}/**/{GAME}" for below in ("", f"{BELOW}/") for folder in _FOLDERS.values())
+    }
 
     def __init__(self, data: str | None, kinds: tuple[str, ...], cap: int) -> None:
         super().__init__(cap)

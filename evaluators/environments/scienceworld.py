@@ -95,7 +95,7 @@ def _in_turn(lists: list[list[tuple[str, int]]]) -> list[tuple[str, int]]:
 
 class ScienceWorld(Environment):
     name = "scienceworld"
-    version = 2
+    version = 3
     prompt_tokens = 2048
     response_tokens = 1024
 
@@ -113,6 +113,7 @@ class ScienceWorld(Environment):
         self._catalogue = _catalogue(self._server, tasks, simplifications)
         self._plan: list[str] = []
         self._on_plan = True
+        self._acted = False
 
     def task_count(self, split: str) -> int | None:
         return len(self._catalogue.episodes[split])
@@ -127,6 +128,8 @@ class ScienceWorld(Environment):
             self._plan = list(self._server.getGoldActionSequence())
             self._server.reset()
         self._on_plan = True
+        # Until the first action the simulator tells the score of its own solution, which it has just played.
+        self._acted = False
         self._shown = ""
 
     def instruction(self) -> str:
@@ -151,10 +154,14 @@ class ScienceWorld(Environment):
 
     @property
     def score(self) -> float:
+        if not self._acted:
+            return 0.0
         with _LOCK:
             return max(0.0, float(self._server.getScore()))
 
     def _over(self) -> bool:
+        if not self._acted:
+            return False
         with _LOCK:
             return bool(self._server.getCompleted())
 
@@ -164,6 +171,7 @@ class ScienceWorld(Environment):
             return False
         with _LOCK:
             self._shown = str(self._server.step(action))
+        self._acted = True
         valid = not self._shown.startswith(_UNKNOWN_ACTION)
         if not valid:
             self._shown = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import ClassVar
 
 from evaluators.environment import Environment, belongs_to, insert_lines, task_rng
 from evaluators.environments._sokoban_levels import MOVES, Cell, Level, by_split, generate, moved, solve, symbol
@@ -21,6 +22,7 @@ class Sokoban(Environment):
     name = "sokoban"
     version = 1
     quick = True
+    files: ClassVar = {"levels": ()}
 
     def __init__(
         self, height: int, width: int, boxes: int, view: str, cap: int, moves: tuple[int, int | None],

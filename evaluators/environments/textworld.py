@@ -37,7 +37,7 @@ def _game(rooms: int, objects: int, quest_length: int, seed: int) -> str:
 
 class TextWorld(Environment):
     name = "textworld"
-    version = 1
+    version = 2
     prompt_tokens = 2048
 
     def __init__(self, rooms: int, objects: int, quest_length: int, cap: int) -> None:
@@ -73,8 +73,9 @@ class TextWorld(Environment):
         return (
             "You are playing a text game with rooms, doors and containers, and have an objective. What is in a closed "
             "container cannot be seen.\n"
-            "An action is a command such as: go east, open chest, take key from table, put cup on shelf, insert cup "
-            "into chest, unlock door with key, drop cup, eat apple."
+            "An action is one of these commands, with the things that you see: go east, open chest, close chest, "
+            "unlock door with key, lock door with key, take key (from the floor), take key from table, drop cup, "
+            "put cup on shelf, insert cup into chest, eat apple."
         )
 
     def admissible(self) -> list[str]:

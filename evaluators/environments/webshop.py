@@ -14,7 +14,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from evaluators.environment import Environment, insert_lines
 from evaluators.environments.shop import distractions
@@ -35,6 +35,9 @@ class WebShop(Environment):
     name = "webshop"
     version = 2
     response_tokens = 1024
+    processes = 1  # each would load all products and the search index: gigabytes
+    # Not what it writes while it runs: sessions, compiled code.
+    files: ClassVar = {"folder": ("web_agent_site/**/*.py", "search_engine/**/*", "data/*")}
 
     def __init__(self, folder: str | None, products: int | None, goals: str, seed: int, cap: int) -> None:
         super().__init__(cap)

@@ -107,7 +107,9 @@ class _Environments(Mapping[str, EnvironmentRow]):
         if name not in self.names:
             raise KeyError(name)
         found = environments.facts(name)
-        return EnvironmentRow(name, found.version, found.options, found.prompt_tokens, found.response_tokens)
+        return EnvironmentRow(
+            name, found.version, found.options, found.prompt_tokens, found.response_tokens, found.files
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)

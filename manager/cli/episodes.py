@@ -110,4 +110,7 @@ def replay(one: Episode) -> Iterator[str]:
         yield f"\n    answer: {turn.completion.strip()}"
         action = "no action could be read" if turn.action is None else turn.action
         yield f"    action: {action}{'' if turn.valid else '  (could not be done)'}"
+    if one.unanswered is not None:
+        yield f"\n--- step {len(one.turns) + 1}: the policy could not be asked"
+        yield one.unanswered
     yield f"\n=== {ended(one)}, {one.steps} steps, {one.invalid} invalid, {one.completion_tokens} tokens"

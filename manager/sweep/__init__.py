@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from manager.catalog import Catalog
+from manager.content import find as find_files
 from manager.job import Sweep
 from manager.model_folder import find
 from manager.sweep.document import Document, read
@@ -30,4 +31,7 @@ def load_sweep(
 ) -> Sweep:
     """The jobs of a sweep file with the command line's overrides. All mistakes at once: `SweepErrors`."""
     known = lru_cache(maxsize=None)(find)  # thousands of rows name a few folders
-    return expand(read(path, overrides), catalog, environ=environ, find_model=known, choose_shards=choose_shards)
+    return expand(
+        read(path, overrides), catalog, environ=environ, find_model=known, find_files=find_files,
+        choose_shards=choose_shards,
+    )  # fmt: skip

@@ -33,7 +33,7 @@ def data(part: Part) -> dict[str, Any]:
         return training.prompts(part)
     if part.get("data") is not None:
         part.wrong(("data",), "goes with benchmarks; this stage names environments, which bring their own tasks")
-    rows = agents.environments(part, "train")
+    rows, files = agents.environments(part, "train")
     names = [row["name"] for row in rows]
     found = {
         "name": "+".join(names),
@@ -41,7 +41,7 @@ def data(part: Part) -> dict[str, Any]:
         "seed": part.whole(("seed",), 0, least=0),
         "environments": rows,
     }
-    return {"data": found, "agent": agents.agent(part)}
+    return {"data": found, "agent": agents.agent(part), "files": files}
 
 
 def rl(part: Part) -> dict[str, Any]:

@@ -6,7 +6,8 @@ tasks as items: `data.environment` tells the two apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from manager.job import Resources
@@ -56,7 +57,7 @@ def probe(part: Part) -> dict[str, Any]:
 
 def played(part: Part, split: str, temperature: float, cap: int | None = None) -> dict[str, Any]:
     """`environments`, `episodes`, `sampling` and `agent`."""
-    rows = environments(part, split, cap)
+    rows, files = environments(part, split, cap)
     names = [row["name"] for row in rows]
     by_name = isinstance(part.get("episodes"), dict)
     for key in ("sampling", "episodes") if by_name else ("sampling",):
@@ -65,7 +66,7 @@ def played(part: Part, split: str, temperature: float, cap: int | None = None) -
                 part.wrong((key, name), unknown("environment of this stage", name, [*names, "all"]))
     for row in rows:
         row |= {"sampler": _sampler(part, row, temperature), "limit": _episodes(part, row["name"], by_name=by_name)}
-    return {"benchmarks": rows, "agent": agent(part)}
+    return {"benchmarks": rows, "agent": agent(part), "files": files}
 
 
 def _episodes(part: Part, name: str, *, by_name: bool) -> int | None:
@@ -75,26 +76,29 @@ def _episodes(part: Part, name: str, *, by_name: bool) -> int | None:
     return part.whole(("episodes", name if part.get("episodes", name) is not None else "all"), EPISODES)
 
 
-def environments(part: Part, split: str, cap: int | None = None) -> list[dict[str, Any]]:
-    """A row for each of `environments`; their names differ."""
+def environments(part: Part, split: str, cap: int | None = None) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """A row for each of `environments`, whose names differ; and where the files are that they name by digest."""
     value = part.get("environments")
     listed = value if isinstance(value, list) else [value]
     if value is None or not listed:
         part.wrong(("environments",), f"missing; name environments: {', '.join(part.catalog.environments)}")
-        return []
+        return [], {}
     here = ("environments",)
     paths = [(*here, number) if isinstance(value, list) else here for number in range(len(listed))]
-    found = (_environment(part, one, path, split, cap) for one, path in zip(listed, paths, strict=True))
+    files: dict[str, str] = {}
+    found = (_environment(part, one, path, split, cap, files) for one, path in zip(listed, paths, strict=True))
     rows = [row for row in found if row]
     names = [row["name"] for row in rows]
     for name in sorted({name for name in names if names.count(name) > 1}):
         part.wrong(
             ("environments",), f"{name} is there twice; tell them apart: {{name: {name}-large, environment: {name}, …}}"
         )
-    return rows
+    return rows, files
 
 
-def _environment(part: Part, value: Any, path: tuple[Any, ...], split: str, cap: int | None) -> dict[str, Any]:
+def _environment(
+    part: Part, value: Any, path: tuple[Any, ...], split: str, cap: int | None, files: dict[str, str]
+) -> dict[str, Any]:
     given = {"name": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         part.wrong(path, f"expected the name of an environment or {{name: …, options}}, not {shown(value)}")
@@ -112,8 +116,25 @@ def _environment(part: Part, value: Any, path: tuple[Any, ...], split: str, cap:
         if "cap" in options:
             part.wrong((*path, "cap"), f"every environment is probed with the cap of the stage ({cap}); leave it out")
         options["cap"] = cap
+    for key, patterns in row.files.items():
+        if options.get(key) is not None:
+            options[key] = _content(part, (*path, key), options[key], patterns, files)
     data = {"environment": kind, "options": {**row.options, **options}, "split": split, "first_task": 0}
     return {"name": name, "version": row.version, "domain": name, "subdomain": None, "data": data}
+
+
+def _content(part: Part, path: tuple[Any, ...], value: Any, patterns: Sequence[str], files: dict[str, str]) -> Any:
+    """The digest of what a file or folder holds, in the place of its name; `files` gets to know where it is."""
+    if not isinstance(value, str):
+        part.wrong(path, f"expected a path, not {shown(value)}")
+        return None
+    place, _ = part.written(path)
+    found = part.context.find_files(value, Path() if place.is_override else Path(place.file).parent, patterns)
+    if isinstance(found, str):
+        part.wrong(path, found)
+        return None
+    files[found[1]] = found[0]
+    return {"digest": found[1]}
 
 
 def _sampler(part: Part, row: Mapping[str, Any], temperature: float) -> dict[str, Any]:

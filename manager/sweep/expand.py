@@ -7,12 +7,13 @@ tuple of the values that they use, and its jobs made once for each tuple that th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
 
 from manager.catalog import Catalog
+from manager.content import FindFiles
 from manager.job import Job, Resources, Sweep, SweepJob
 from manager.sweep.checkpoints import Steps, read_checkpoints, starting_with
 from manager.sweep.document import Document
@@ -21,6 +22,7 @@ from manager.sweep.matrix import combinations
 from manager.sweep.mistakes import unknown
 from manager.sweep.nodes import Node
 from manager.sweep.part import Context, FindModel, Part
+from manager.sweep.part import nowhere as no_files
 from manager.sweep.sections import resources as read_resources
 from manager.sweep.shards import AUTO, ChooseShards, one_shard
 from manager.sweep.stages import Stage, read_stages
@@ -63,10 +65,11 @@ def expand(
     *,
     environ: Mapping[str, str] | None = None,
     find_model: FindModel = nowhere,
+    find_files: FindFiles = no_files,
     choose_shards: ChooseShards = one_shard,
 ) -> Sweep:
     """The jobs of the sweep. All mistakes are told at once, as `SweepErrors`."""
-    return _Expansion(document, catalog, environ or {}, find_model, choose_shards).sweep()
+    return _Expansion(document, catalog, environ or {}, (find_model, find_files), choose_shards).sweep()
 
 
 class _Expansion:
@@ -75,7 +78,7 @@ class _Expansion:
         document: Document,
         catalog: Catalog,
         environ: Mapping[str, str],
-        find_model: FindModel,
+        find: tuple[FindModel, FindFiles],
         choose_shards: ChooseShards,
     ) -> None:
         self.mistakes = document.mistakes
@@ -88,7 +91,7 @@ class _Expansion:
         self.stages = read_stages(root, self.mistakes)
         self.matrix = combinations(root, KEYS, self.mistakes)
         self.values = Values(root, self.matrix.keys, environ, self.mistakes)
-        self.context = Context(root, self.matrix, catalog, self.mistakes, find_model, self.top.study)
+        self.context = Context(root, self.matrix, catalog, self.mistakes, find[0], self.top.study, find[1])
         self.entries: dict[str, Entry] = {}
         self.prepared: dict[str, _Prepared] = {}
 
@@ -193,6 +196,8 @@ class _Expansion:
             return []
         config = {key: value for part in parts for key, value in part.items()}
         saved = config.pop("when", "done") == "saved"  # decides when, not what: no part of the identity
+        # Where files are is no part of the identity; their digests are.
+        resources = replace(resources, files=config.pop("files", {}))
         prepared.schema.check(config, resources, self._part(prepared, row).wrong)
         if saved and not prepared.stage.needs:
             why = "saved: this stage needs no stage that saves weights; leave it out"
@@ -319,7 +324,7 @@ class _Expansion:
             return entry
         if known.stage == prepared.stage.name:
             known.labels = {key: value for key, value in known.labels.items() if labels.get(key, known) == value}
-            if known.job.resources != resources:
+            if replace(known.job.resources, files=resources.files) != resources:
                 self._part(prepared, row).wrong(
                     ("resources",),
                     "combinations that are one and the same job ask for different resources, "

@@ -9,10 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from manager.catalog import Catalog
+from manager.content import FindFiles
 from manager.sweep.matrix import Matrix
 from manager.sweep.mistakes import Mistakes, Place, dotted, shown, unknown
 from manager.sweep.nodes import Node
 from manager.sweep.values import MISSING
+
+
+def nowhere(text: str, base: Path, patterns: Sequence[str]) -> str:
+    """No file is looked for: for an expansion that must not touch the disk."""
+    return f"{text}: was not looked for"
+
 
 FindModel = Callable[[str, Path], "tuple[str, str] | str | None"]
 
@@ -27,6 +34,7 @@ class Context:
     mistakes: Mistakes
     find_model: FindModel  # (text, folder) -> (path, digest), None if it is no folder, or what is wrong with it
     study: str | None = None
+    find_files: FindFiles = nowhere
 
 
 @dataclass

@@ -105,6 +105,7 @@ RESOURCE_KEYS = (
     "time_min",
     "micro_batch",
     "server_gpus",
+    "environment_processes",
     "slurm",
 )
 
@@ -131,6 +132,7 @@ def resources(part: Part, *, one_process: bool) -> Resources:
         micro_batch=part.whole((at, "micro_batch")),
         slurm=part.passed((at, "slurm")),
         server_gpus=part.whole((at, "server_gpus"), 0, least=0) or 0,
+        environment_processes=part.whole((at, "environment_processes")),
     )
     if found.server_gpus and (one_process or found.server_gpus > found.tasks or found.training_processes < 1):
         part.wrong((at, "server_gpus"), server_misfit(found, one_process=one_process))

@@ -14,14 +14,18 @@ from evaluators import collect, probe
 from evaluators import run as evaluation
 from evaluators.agent import AgentSettings, Augment, Episode, Play, Turn, has_thought, messages
 from evaluators.environments import facts
+from evaluators.prompts import chat_prompt
 from evaluators.worlds import Here, Worlds
+from manager import content
 from manager.atomic import read_jsonl
 from manager.errors import UserError
-from manager.job import Job, Kind
+from manager.job import Job, Kind, Resources
 from manager.run import Failed, Run
 from manager.store import Store
 from tests.evaluators.tiny import make_model
 
+# Corridors; some of them belong to the test split.
+LEVELS = "".join(f"{'#' * (5 + size)}\n#@{' ' * size}$.#\n{'#' * (5 + size)}\n\n" for size in range(30))
 SMALL = {"height": 4, "width": 5, "min_moves": 1, "cap": 3}
 
 
@@ -47,8 +51,10 @@ def config(model: Path, *entries: dict[str, Any], **more: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def make_run(root: Path, settings: dict[str, Any], kind: Kind = Kind.EVALUATE) -> Run:
-    directory = Store.open(root, create=True).add_job(Job(kind, settings))
+def make_run(
+    root: Path, settings: dict[str, Any], kind: Kind = Kind.EVALUATE, files: dict[str, str] | None = None
+) -> Run:
+    directory = Store.open(root, create=True).add_job(Job(kind, settings, (), Resources(files=files or {})))
     attempt = directory.path / "attempts" / f"{len(directory.attempts()) + 1:04d}"
     attempt.mkdir(parents=True)
     return Run(directory, directory.job(), attempt)
@@ -170,20 +176,63 @@ def test_a_prompt_without_room_ends_the_episode_and_is_told(tmp_path: Path) -> N
     assert all("of context" in one.too_long for one in episodes(run).values())
 
 
+def context_for(model: Path, steps: int, history: int) -> int:
+    """A context in which the longest prompt of so many steps fits, and no later one; a byte is a token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    settings = AgentSettings(history=history, thinking=False)
+    lengths: dict[int, list[int]] = {}
+    for task in range(6):
+        play = Play("sokoban", Here("sokoban", {**facts("sokoban").options, **SMALL}), settings, task, 0, "test", 0)
+        for step in range(1, steps + 2):
+            prompt = chat_prompt(tokenizer, play.messages(), settings.thinking, str(model))
+            lengths.setdefault(step, []).append(len(prompt.tokens if prompt.tokens is not None else ()))
+            play.take("")
+    longest = max(length for step in range(1, steps + 1) for length in lengths[step])
+    assert longest < min(lengths[steps + 1])
+    return longest + 1
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_episodes_that_outgrow_the_context_are_counted_everywhere(model: Path, tmp_path: Path, steps: int) -> None:
+    """At the first step, or at a later one whose prompt holds earlier steps too."""
+    context = context_for(model, steps, history=1) if steps else 128
+    narrow = make_model(tmp_path / "narrow", context=context)
+    for kind, job in ((Kind.EVALUATE, evaluation), (Kind.PROBE, probe)):
+        run = make_run(tmp_path / "store", config(narrow), kind)
+        found = job.main(run)
+        played = list(episodes(run).values())
+        assert [len(one.turns) for one in played] == [steps] * 12
+        assert all(one.too_long and one.unanswered and not one.success for one in played)
+        journal = read_jsonl(run.attempt_dir / "journal.jsonl")
+        (told,) = [one for one in journal if one.get("name") == "prompts_too_long"]
+        assert told["episodes"] == 12
+        assert f"{context} of context" in told["message"]
+        if kind is Kind.EVALUATE:
+            summary = found["benchmarks"]["sokoban"]
+            assert (summary["pass_at_1"], summary["outcomes"]["too_long"]) == (0.0, 12)
+            assert summary["environment"]["thought"] == (0.0 if steps else None), "without an answer: undefined"
+            continue
+        axes = found["environments"]["sokoban"]
+        assert (axes["episodes"], axes["too_long"], axes["failed"]) == (12, 12, 0)
+        assert (axes["length_mean"], axes["reach_mean"]) == (3.0, 0.0), "a failure counts as the cap"
+        states = [state for one in played for state in one.states]
+        assert axes["states"] == len(states) == 12 * (steps + 1), "the state that did not fit is a state"
+        assert axes["chars_mean"] == pytest.approx(sum(map(len, states)) / len(states))
+
+
 def test_another_version_and_too_many_tasks_are_refused(model: Path, tmp_path: Path) -> None:
     wrong = entry(**SMALL) | {"version": 99}
     with pytest.raises(Failed, match="version 99"):
         evaluation.main(make_run(tmp_path, config(model, wrong)))
 
 
-class Breaking:
-    """Worlds whose environment fails in every episode of task 1."""
+class Breaking(Worlds):
+    """Worlds whose environments fail in every episode of task 1."""
 
-    def __init__(self, *_: Any) -> None:
-        self.all = [_BreakingWorld("sokoban", SMALL)]
-
-    def close(self) -> None:
-        pass
+    def _new(self) -> Here:
+        return _BreakingWorld("sokoban", SMALL)
 
 
 class _BreakingWorld(Here):
@@ -296,3 +345,26 @@ def test_answers_that_think_are_counted() -> None:
     turns = tuple(Turn("", one, "right", True) for one in answers)
     assert Episode("sokoban", 0, 0, 0, False, 0.0, 5, 0, False, turns).thought == pytest.approx(0.4)
     assert Episode("sokoban", 0, 0, 0, False, 0.0, 0, 0, False, ()).thought is None
+
+
+def levels_at(path: Path) -> dict[str, Any]:
+    """An entry as a sweep makes it: the content of the file, not its place."""
+    return entry(**{**SMALL, "cap": 3}, levels={"digest": content.digest(path)}, episodes=1)
+
+
+def test_levels_are_found_by_their_content_and_other_content_stops_the_job(model: Path, tmp_path: Path) -> None:
+    levels = tmp_path / "levels.txt"
+    levels.write_text(LEVELS)
+    row = levels_at(levels)
+    files = {row["data"]["options"]["levels"]["digest"]: str(levels)}
+    run = make_run(tmp_path / "store", config(model, row), files=files)
+    evaluation.main(run)
+    assert all("The room has 3 rows" in one.turns[0].state for one in episodes(run).values())
+    levels.write_text(LEVELS.replace("$.", ".$"))
+    for kind, job in ((Kind.EVALUATE, evaluation), (Kind.PROBE, probe)):
+        with pytest.raises(Failed, match=r"sokoban\.levels: .*levels\.txt holds .* when the sweep was planned") as told:
+            job.main(make_run(tmp_path / "again", config(model, row), kind, files=files))
+        assert told.value.cause == "data_changed"
+    levels.unlink()
+    with pytest.raises(Failed, match=r"No such file.*bring it back, or name its new place"):
+        evaluation.main(make_run(tmp_path / "again", config(model, row), files=files))

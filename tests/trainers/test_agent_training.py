@@ -9,21 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from manager.cli.app import app
-from manager.store import RunDirectory
 from tests.trainers import playing, running
 from tests.trainers.test_resume import assert_same_from, kill, weights
-
-
-@pytest.fixture(scope="session")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A tiny model that has seen plans of the small Sokoban."""
-    root = tmp_path_factory.mktemp("agent")
-    return playing.warmup(root, playing.collected(root, **playing.SMALL))
-
-
-@pytest.fixture
-def policy(agent: RunDirectory) -> dict[str, str]:
-    return {"path": str(agent.model_dir("last")), "digest": "of this session"}
 
 
 def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str]) -> None:
@@ -51,6 +38,21 @@ def test_episodes_are_trained_on_told_and_kept(root: Path, policy: dict[str, str
     assert "step 0 of the training" in listed[0]
     replay = CliRunner().invoke(app, ["episode", listed[-1].split("  ")[0], "--store", str(root)]).output
     assert "trained on after 5 steps" in replay
+
+
+def test_episodes_that_outgrow_the_context_are_failures_and_told(root: Path, policy: dict[str, str]) -> None:
+    """With an earlier step in it, the prompt of the second step leaves no room for an answer in 192 tokens."""
+    agent = {**playing.AGENT, "history": 1}
+    grpo = {**playing.rl_config(policy)["grpo"], "max_steps": 2}
+    directory = running.add(root, "rl", playing.rl_config(policy, agent=agent, grpo=grpo, export_steps=2))
+    attempt = running.start(directory)
+    assert attempt.wait()["outcome"] == "done"
+    for values in attempt.metrics().values():
+        assert values["outcome/too_long"] + values["outcome/right"] == pytest.approx(1.0)
+        assert values["episode/success"] == values["outcome/right"], "they count in the mean of their group"
+        assert values["samples"] == 8.0, "the step before is learned from"
+    told = attempt.events()["prompts_too_long"]["message"]
+    assert "ended as failures because a prompt left no room" in told
 
 
 @pytest.mark.slow

@@ -102,6 +102,31 @@ def test_an_adapter_that_is_more_than_two_matrices_is_refused(key: str) -> None:
         adapters.peft_config({"r": 4, key: True})
 
 
+def test_an_engine_gets_the_merged_weights_and_the_model_stays_as_it_is_also_in_bf16() -> None:
+    import copy
+    from contextlib import nullcontext
+
+    import peft
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    plain = Qwen2ForCausalLM(Qwen2Config(vocab_size=64, **sizes)).to(torch.bfloat16)
+    names = {name for name, _ in plain.named_parameters()}
+    model = peft.get_peft_model(plain, adapters.peft_config({**LORA, "modules_to_save": ["norm"]}))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    before = copy.deepcopy(model.state_dict())
+    given = dict(adapters.weights_for_engine(model, lambda parameters: nullcontext()))
+    assert all(torch.equal(before[name], now) for name, now in model.state_dict().items())
+    assert set(given) == names
+    merged = model.merge_and_unload().state_dict()
+    assert all(torch.allclose(given[name].float(), merged[name].float(), rtol=1e-2, atol=1e-3) for name in names)
+    adapted = "model.layers.0.self_attn.q_proj"
+    assert not torch.equal(given[f"{adapted}.weight"], before[f"base_model.model.{adapted}.base_layer.weight"])
+
+
 def test_tied_weights_are_exported_once_and_never_apart() -> None:
     import torch
 

@@ -50,9 +50,9 @@ def test_the_time_that_new_weights_take_is_counted() -> None:
 
     trainer = Timed()
     trainer.times = Times()
-    trainer.time_weight_sync()  # without vLLM there is nothing to count
-    trainer.vllm_generation = SimpleNamespace(sync_weights=lambda: time.sleep(0.01))  # type: ignore[attr-defined]
-    trainer.time_weight_sync()
+    trainer.prepare_engine()  # without vLLM there is nothing to count
+    trainer.vllm_generation = SimpleNamespace(model=None, sync_weights=lambda: time.sleep(0.01))  # type: ignore[attr-defined]
+    trainer.prepare_engine()
     trainer.vllm_generation.sync_weights()  # type: ignore[attr-defined]
     assert trainer.times.take()["weight_sync"] >= 0.01
 

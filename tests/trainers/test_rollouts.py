@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,22 @@ def test_a_prompt_without_room_for_an_answer_ends_its_episode_and_no_other(polic
     rollouts.close()
 
 
+def test_an_episode_may_outgrow_the_context_at_a_later_step_and_keeps_the_steps_before(policy: Policy) -> None:
+    def ask(prompts: list[list[int]]) -> Answers:
+        first.append(max(map(len, prompts)))
+        return [list(policy.tokenizer("<action>sing</action>")["input_ids"]) for _ in prompts], None
+
+    first: list[int] = []
+    with_history = replace(ASKED, history=1)
+    Rollouts([SMALL], with_history, policy.speaker()).play(works([0]), ask)
+    rollouts = Rollouts([SMALL], with_history, policy.speaker(longest=first[0]))
+    (found,) = rollouts.play(works([0]), ask)
+    assert len(found.steps) == found.episode.steps == found.episode.invalid == 1
+    assert f"at most {first[0]} with an answer" in found.episode.too_long
+    assert found.episode.unanswered == f"That action cannot be done.\n{found.episode.turns[0].state}"
+    rollouts.close()
+
+
 def test_an_environment_that_raises_ends_its_own_episode(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     learn(range(2))
     rollouts = Rollouts([SMALL], ASKED, policy.speaker())
@@ -163,15 +180,15 @@ def test_augmentation_is_decided_by_episode_and_seen_by_the_policy(policy: Polic
 def test_processes_of_slow_environments_are_stepped_at_the_same_time_and_one_that_dies_is_only_its_own(
     policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evaluators.worlds.facts", lambda name: type("Slow", (), {"quick": False}))
+    slow = replace(facts("sokoban"), quick=False)
+    monkeypatch.setattr("evaluators.worlds.facts", lambda name: slow)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     learn(range(4))
     rollouts = Rollouts([SMALL], AgentSettings(history=0, thinking=False, rules=False), policy.speaker())
 
     def ask(prompts: list[list[int]]) -> Answers:
         if len(policy.asked) == 0:
-            (opened,) = rollouts._worlds["sokoban"]
-            process = opened._pools[0]._places[0]._process
+            process = rollouts._worlds["sokoban"]._pools[0]._places[0]._process
             assert process is not None
             os.kill(process.pid, signal.SIGKILL)
         return policy.ask(prompts)
@@ -182,6 +199,10 @@ def test_processes_of_slow_environments_are_stepped_at_the_same_time_and_one_tha
     assert all(one.episode.success for one, bad in zip(found, failed, strict=True) if not bad)
     again = rollouts.play(works(range(4)), policy.ask)
     assert all(one.episode.success for one in again), "a new process is in its place"
+    learn(range(6))
+    more = rollouts.play(works(range(6)), policy.ask)
+    assert all(one.episode.success for one in more)
+    assert len(rollouts._worlds["sokoban"]._pools) == 2, "more environments, in the processes that are there"
     rollouts.close()
 
 

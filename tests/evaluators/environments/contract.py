@@ -86,3 +86,19 @@ def check_invalid_actions(environment: Environment, nonsense: str = "sing a song
     assert environment.steps == environment.cap
     assert not environment.success
     assert environment.admissible() == []
+    check_nothing_is_no_success(environment)
+
+
+def check_nothing_is_no_success(environment: Environment) -> None:
+    """Also right after an episode that succeeded: what the world said then must not be said again."""
+    for task in range(2):
+        environment.reset(task, "train")
+        for action in environment.oracle() or []:
+            if not environment.done:
+                environment.step(action)
+        environment.reset(task, "train")
+        assert not environment.success
+        while not environment.done:
+            environment.step(None)
+            assert not environment.success
+        assert (environment.steps, environment.invalid) == (environment.cap, environment.cap)

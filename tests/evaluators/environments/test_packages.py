@@ -163,6 +163,20 @@ def test_textworld_games_do_not_depend_on_the_hash_seed() -> None:
 
 
 @needs("textworld")
+def test_textworld_rules_name_every_form_of_a_command() -> None:
+    environment = make("textworld", rooms=6, objects=10, quest_length=8, cap=60)
+    rules = environment.instruction()
+    for task in range(8):
+        environment.reset(task, "train")
+        for action in environment.oracle() or []:
+            for command in environment.admissible():
+                verb, *words = command.split()
+                preposition = next((word for word in ("from", "on", "into", "with") if word in words), "")
+                assert re.search(rf"\b{verb} [\w ]*{preposition}", rules), command
+            environment.step(action)
+
+
+@needs("textworld")
 def test_textworld_state_says_what_is_there() -> None:
     environment = make("textworld")
     texts = [environment.reset(task, "test") for task in range(6)]

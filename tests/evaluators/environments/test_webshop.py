@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from evaluators.environment_pool import EnvironmentPool
 from evaluators.environments import facts, make, webshop
+from evaluators.worlds import Worlds
 from manager.errors import UserError
 from tests.evaluators.environments import contract
 
@@ -136,6 +138,22 @@ def test_environments_of_a_process_share_the_shop_and_leave_no_visits_behind(fol
         one.reset(task, "test")
         one.oracle()
     assert len(one._world[1].user_sessions) <= 3  # type: ignore[attr-defined]
+
+
+def test_many_environments_share_one_process_unless_asked_otherwise(folder: str) -> None:
+    """Each process would load all products."""
+    worlds = Worlds("webshop", {"folder": folder}, 6)
+    worlds.grow(2)
+    shown = [one.reset(task, "test").text for task, one in enumerate(worlds.all)]
+    assert len(set(shown)) == 8
+    assert len(worlds._pools) == 1
+    assert re.fullmatch(r"8 of webshop in one process of [\d,]+ MB", worlds.told())
+    assert worlds._pools[0].memory_mb() > 1
+    worlds.close()
+    asked = Worlds("webshop", {"folder": folder}, 6, processes=2)
+    assert [pool.count for pool in asked._pools] == [3, 3]
+    assert asked.told().startswith("6 of webshop in 2 processes of ")
+    asked.close()
 
 
 def test_pool_of_processes_plays_it(folder: str) -> None:
