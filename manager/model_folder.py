@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 SAMPLE_BYTES = 64 * 1024
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "consolidated*.pth", "*.gguf")
+# As tokenizers of all sorts are saved; one that is made of its settings alone has tokenizer_config.json.
+TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
 
 
 def find(text: str, base: Path) -> tuple[str, str] | str | None:
@@ -74,6 +78,39 @@ def architecture(folder: Path) -> Mapping[str, Any] | None:
     except (OSError, json.JSONDecodeError):
         return None
     return value
+
+
+def lacking(folder: Path) -> str | None:
+    """What a folder that is to be loaded lacks of weights and tokenizer; None where both are there."""
+    if not folder.is_dir():
+        return "is not there any more"
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        return "has no config.json"
+    if (without := _without_weights(folder, names)) is not None:
+        return without
+    if not any(fnmatch(name, pattern) for name in names for pattern in TOKENIZERS):
+        return "has no tokenizer"
+    return None
+
+
+def _without_weights(folder: Path, names: Set[str]) -> str | None:
+    """One whole set of files is enough: `hf download` with patterns brings the index of a set without the set."""
+    weights = {name for name in names if any(fnmatch(name, pattern) for pattern in WEIGHTS)}
+    wanted: set[str] = set()
+    broken = "has no weights (*.safetensors)"
+    for index in sorted(name for name in names if name.endswith((".safetensors.index.json", ".bin.index.json"))):
+        try:
+            shards = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, json.JSONDecodeError, KeyError):
+            return f"has {index}, which cannot be read"
+        absent = sorted(shards - names)
+        if not absent:
+            return None
+        wanted |= shards
+        if len(absent) < len(shards):
+            broken = f"lacks {len(absent)} of the {len(shards)} files of its weights, such as {absent[0]}"
+    return None if weights - wanted else broken
 
 
 def has_chat_template(folder: Path) -> bool:
