@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from manager import ports
 from manager.atomic import read_json, write_json
 from manager.claim import Claimed, Refused, claim, is_newest, release_reserve
 from manager.diagnose import diagnose
@@ -162,15 +162,8 @@ def _wait_for_claim(directory: RunDirectory, place: Place, refusal: Path) -> Pat
 
 
 def rendezvous_port(scheduler_id: str) -> int:
-    """For torch.distributed: the port that the scheduler's id leads to, or one that was free a moment ago."""
-    wanted = FIRST_PORT + int(scheduler_id) % PORTS if scheduler_id.isdigit() else 0
-    with socket.socket() as probe:
-        try:
-            probe.bind(("", wanted))
-        except OSError:  # somebody else's
-            probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """For torch.distributed, kept until it listens there: the port that the scheduler's id leads to, or another."""
+    return ports.kept(FIRST_PORT + int(scheduler_id) % PORTS if scheduler_id.isdigit() else 0)
 
 
 def _set_environment(job: Job, place: Place, attempt_dir: Path) -> None:

@@ -208,7 +208,7 @@ def test_benchmarks_without_data_are_told_before_anything_is_handed_over(tmp_pat
     assert answer.returncode == 1
     assert "no data for 2 of its benchmarks (gsm8k, usaco)" in answer.stderr  # also one that is on no hub
     assert "manager data fetch" in answer.stderr
-    rows, model = answer.stderr.strip().splitlines()  # a line for each thing that is missing
+    _, model = answer.stderr.strip().splitlines()  # a line for each thing that is missing
     assert "hf download deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B" in model
     assert not list((tmp_path / "runs" / "jobs").iterdir())
 
