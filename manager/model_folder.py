@@ -113,6 +113,18 @@ def _without_weights(folder: Path, names: Set[str]) -> str | None:
     return None if weights - wanted else broken
 
 
+def weight_names(folder: Path) -> frozenset[str]:
+    """The names of the model's weights, as safetensors tell them; none where they lie in another form."""
+    try:
+        if (index := folder / "model.safetensors.index.json").is_file():
+            return frozenset(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        with open(folder / "model.safetensors", "rb") as stream:
+            header = stream.read(int.from_bytes(stream.read(8), "little"))
+        return frozenset(json.loads(header)) - {"__metadata__"}
+    except (OSError, ValueError, KeyError):
+        return frozenset()
+
+
 def has_chat_template(folder: Path) -> bool:
     """Whether a tokenizer that is loaded from the folder would have one."""
     if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():

@@ -6,14 +6,16 @@ looked up at the model that a chain of trainings begins with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from manager.cost import base_job
 from manager.job import Job, Kind, Sweep, SweepJob
-from manager.model_folder import architecture, has_chat_template, in_cache, lacking
+from manager.model_folder import architecture, has_chat_template, in_cache, lacking, weight_names
+from manager.sweep.mistakes import nearest
 
 TRAININGS = (Kind.SFT, Kind.RL)
 KINDS = (*TRAININGS, Kind.EVALUATE, Kind.SAMPLE, Kind.COLLECT, Kind.PROBE)
@@ -43,13 +45,16 @@ def problems(sweep: Sweep, todo: Sequence[SweepJob], variables: Variables) -> It
         first = base_job(job, jobs)
         model = first.config["model"] if first else {}
         answer = _tokens(job) if job.kind is Kind.RL else None
-        asked = repr((entry.stage, model, first is job, _through_template(job), _needs_files(job), answer))
+        peft = job.config.get("peft")
+        asked = repr((entry.stage, model, first is job, _through_template(job), _needs_files(job), answer, peft))
         if asked in looked:
             continue
         looked.add(asked)
         folder = _folder(model, variables)
         if first is job:
             _look_at(job, model, folder, variables, told)
+        if folder is not None and (why := _no_such_module(folder, job.config.get("peft") or {})):
+            told.lines[f"stages.{entry.stage}: {why}"] = None
         if answer is not None and (why := _without_room(model, folder, *answer)):
             told.lines[f"stages.{entry.stage}: {why}"] = None
     if told.absent:
@@ -77,6 +82,33 @@ def _look_at(job: Job, model: Mapping[str, Any], folder: Path | None, variables:
         told.lines[
             f"model {folder} has no chat template; name another, or put a chat_template.jinja there{instead}"
         ] = None
+
+
+def _no_such_module(folder: Path, peft: Mapping[str, Any]) -> str | None:
+    """A target that the model has not: peft overlooks it among others, and fails where none is there."""
+    targets = peft.get("target_modules")
+    modules = {name.removesuffix(".weight") for name in weight_names(folder)}
+    if not modules or targets is None or targets == "all-linear":
+        return None
+    last = {module.rpartition(".")[2] for module in modules} | {"lm_head"}  # which a tied model does not save
+    if isinstance(targets, str):
+        try:
+            re.compile(targets)
+        except re.error as error:
+            return f"peft.target_modules {targets!r} is no regular expression: {error}"
+        found = any(re.fullmatch(targets, module) for module in modules)
+        return None if found else f"peft.target_modules {targets!r} fits no module of {folder}; {_valid(last)}"
+    absent = [one for one in targets if not any(f".{module}".endswith(f".{one}") for module in modules | last)]
+    close = [one for one in absent if nearest(one, last)]
+    if not absent or (len(absent) < len(targets) and not close):
+        return None  # files may have another name for a module of the model
+    told = (close or absent)[0]
+    hint = f"did you mean {nearest(told, last)[0]}" if nearest(told, last) else _valid(last)
+    return f"peft.target_modules: {told!r} is no module of {folder}; {hint}"
+
+
+def _valid(names: Set[str]) -> str:
+    return f"there are: all-linear, {', '.join(sorted(names))}"
 
 
 def _elsewhere(job: Job) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from manager.cli.options import load
 from manager.cli.preflight import problems
 from manager.store import Store
+from tests.evaluators.tiny import make_model
 
 HUB = "model: {hub: some/model, revision: abc123}"
 
@@ -85,6 +86,29 @@ def test_an_answer_as_long_as_the_context_is_told_also_of_a_stage_that_starts_fr
     more = "  then: {kind: rl, needs: train, data: mini-code, grpo: {max_completion_length: 8192}}\n"
     [line] = told(tmp_path, HUB, {"HF_HOME": str(tmp_path / "hf")}, more)
     assert line.startswith("stages.then: grpo.max_completion_length 8192 leaves no room for a prompt in the model's")
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ("[q_proj, v_porj]", "'v_porj' is no module of {folder}; did you mean v_proj"),
+        ("[attention_qkv]", "'attention_qkv' is no module of {folder}; there are: all-linear, "),
+        ("'.*mlp.q'", "'.*mlp.q' fits no module of {folder}; there are: all-linear, "),
+        ("'(q_proj'", "'(q_proj' is no regular expression: "),
+        ("[q_proj, lm_head, self_attn.v_proj]", None),
+        ("[q_proj, merged_anew]", None),  # files may have another name for it
+        ("'.*(q|v)_proj'", None),
+        ("all-linear", None),
+    ],
+)
+def test_target_modules_that_the_model_has_not_are_told(tmp_path: Path, targets: str, message: str | None) -> None:
+    folder = make_model(tmp_path / "model", context=4096)
+    lines = told(tmp_path, f"model: ./model, peft: {{r: 4, target_modules: {targets}}}", {})
+    assert len(lines) == (message is not None)
+    for line in lines:
+        assert line.startswith("stages.train: peft.target_modules")
+        assert message is not None
+        assert message.format(folder=folder) in line
 
 
 PLAYS = "environments: [sokoban], episodes: 1"
