@@ -6,6 +6,7 @@ it by hand. It must not know what a job does, and must not import torch.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from manager import ports
+from manager import ports, room
 from manager.atomic import read_json, write_json
 from manager.claim import Claimed, Refused, claim, is_newest, release_reserve
 from manager.diagnose import diagnose
@@ -220,7 +221,7 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
     except Stopped as stopped:
         return _end("interrupted", run.stop_reason or "stopped", str(stopped), retryable=True), {}
     except Failed as failed:
-        return _end("failed", failed.cause, str(failed), retryable=failed.retryable), {}
+        return _end("failed", failed.cause, str(failed), retryable=failed.retryable, **failed.details), {}
     except UserError as error:
         return _end("failed", "configuration", str(error)), {}
     except Exception as error:  # noqa: BLE001  (recorded with its traceback, and the job fails)
@@ -229,7 +230,7 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         if run.stop_requested:
             # A group that is being ended fails in many ways; the cause is the request.
             return _end("interrupted", run.stop_reason, f"while stopping: {error}", retryable=True), {}
-        return _failure(error, trace), {}
+        return _failure(run, error, trace), {}
 
 
 def _print_error(text: str) -> None:
@@ -239,10 +240,14 @@ def _print_error(text: str) -> None:
         return  # the log lies on the disk that is full; the record of the attempt has room kept for it
 
 
-def _failure(error: Exception, trace: str) -> dict[str, Any]:
+def _failure(run: Run, error: Exception, trace: str) -> dict[str, Any]:
     """The end of an attempt by an exception: with the cause where the table of causes knows it."""
     line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
     found = diagnose(trace)
+    if room.is_full(run.path):  # what libraries say of it is often something else
+        found = diagnose(os.strerror(errno.ENOSPC))
+    if found is not None and found.cause == room.CAUSE:
+        line = f"{run.path}: its disk is full ({line})"
     if found is None:
         return _end("failed", "exception", line, traceback=trace)
     message = f"{line} ({found.advice})"

@@ -90,7 +90,7 @@ LOGGED = {
 
 
 def test_all_that_is_promised_of_a_step_is_logged_and_adds_up(root: Path, model: dict[str, str]) -> None:
-    """Two processes with ZeRO-2, two optimiser steps a generated batch, and the table of completions to compare with."""
+    """Two processes with ZeRO-2, two optimiser steps a generated batch; compared with the table of completions."""
     sources = [{"benchmark": f"mini_{name}", "split": "train", "weight": 1, "domain": name}
                for name in ("math", "knowledge")]  # fmt: skip
     config = running.rl_config(

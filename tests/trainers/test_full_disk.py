@@ -1,0 +1,111 @@
+"""A disk that is really full, at every moment of a training: what was saved stays whole, and the sweep goes on after.
+
+The store lies on a disk of a bounded size in a mount namespace of its own, in which tests/trainers/full_disk.py runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainers.full_disk import ROOT, main, training
+
+BYTES = 500_000_000
+DEADLINE_S = 1800
+
+
+def boxed(place: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run with a disk of BYTES at `place`, which nobody else sees and which is gone afterwards."""
+    place.mkdir(exist_ok=True)
+    argv = ["bwrap", "--dev-bind", "/", "/", "--size", str(BYTES), "--tmpfs", str(place), "--", *command]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=DEADLINE_S,
+                          check=False)  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def can_mount(tmp_path_factory: pytest.TempPathFactory) -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed (apt install bubblewrap), which makes a small disk without root")
+    tried = boxed(tmp_path_factory.mktemp("tried") / "disk", "true")
+    if tried.returncode:
+        pytest.skip(f"a disk of a bounded size cannot be mounted here: {tried.stderr.strip()}")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same training with room enough, by kind; that of kind rl starts from the weights of the other."""
+    found: dict[str, Any] = {}
+    model = "sft"
+    for kind in ("sft", "rl"):
+        store = tmp_path_factory.mktemp(kind) / "store"
+        said = main(store, model, "never")
+        run = training(store)
+        assert run is not None
+        assert said["after first"]["done"], said
+        found[kind] = {**said["after first"], "model": model}
+        model = str(run.model_dir("last"))
+    return found
+
+
+def told(tmp_path: Path, model: str, moment: str) -> dict[str, Any]:
+    place = tmp_path / "disk"
+    done = boxed(place, sys.executable, "-m", "tests.trainers.full_disk", str(place / "store"), model, moment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert "Traceback" not in str(found), found
+    return found
+
+
+def same(found: dict[str, Any], undisturbed: dict[str, Any]) -> None:
+    """Everything is there, and is what it would have been."""
+    assert found["done"]
+    for what in ("whole", "models"):
+        assert found[what] == undisturbed[what]
+    assert found["losses"] == {str(step): loss for step, loss in undisturbed["losses"].items()}
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_from_the_start_is_one_line(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    found = told(tmp_path, "sft", "start")
+    assert found["first"]["code"] == 1
+    assert found["first"]["err"].count("\n") == 1
+    assert "No space left on device" in found["first"]["err"]
+    same(found["after again"], undisturbed["sft"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["log", "state", "export"])
+@pytest.mark.parametrize("kind", ["sft", "rl"])
+def test_a_disk_that_fills_up_stops_the_training_and_the_sweep_goes_on_when_there_is_room(
+    tmp_path: Path, undisturbed: dict[str, Any], kind: str, moment: str
+) -> None:
+    found = told(tmp_path, undisturbed[kind]["model"], moment)
+    assert found["first"]["code"] == 1
+    after = found["after first"]
+    [[outcome, cause, message]] = after["attempts"]
+    assert (outcome, cause) == ("failed", "disk_full")
+    assert "full" in message or "nothing was written" in message
+    assert "run `manager sweep` again" in message
+    assert "\n" not in message
+    assert after["whole"], "a state was saved before, and is as it was written"
+    assert after["marked"] == after["whole"], "no half of a state is called one"
+    assert after["models"] in ([], ["step-000006"]), "nor half of an export"
+    assert found["again"]["code"] == 0
+    assert "a job that a full disk stopped: there is room now" in found["again"]["out"]
+    assert "resumed" in found["after again"]["events"]
+    same(found["after again"], undisturbed[kind])
+
+
+@pytest.mark.slow
+def test_a_result_still_fits_a_disk_that_is_full(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
+    found = told(tmp_path, "sft", "result")
+    assert found["first"]["code"] == 0, "an attempt keeps room for its last words"
+    same(found["after first"], undisturbed["sft"])
