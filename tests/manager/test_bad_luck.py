@@ -126,8 +126,10 @@ with heartbeat.Heartbeat(run, None):
     print(any(thread.name == "heartbeat" for thread in threading.enumerate()))
 """
     with open("/dev/full", "w", encoding="utf-8") as full:
-        done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "store")], cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=full, text=True, timeout=DEADLINE_S, check=False)  # fmt: skip
+        command = [sys.executable, "-c", program, str(tmp_path / "store")]
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=full, text=True, timeout=DEADLINE_S, check=False
+        )
     assert done.stdout == "True\n"
 
 

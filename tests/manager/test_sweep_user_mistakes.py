@@ -118,3 +118,9 @@ def test_the_optimisers_and_schedules_are_those_of_the_installed_transformers() 
     values = catalog().trainer_values
     assert set(values["optim"]) == {one.value for one in OptimizerNames}
     assert set(values["lr_scheduler_type"]) == {one.value for one in transformers.SchedulerType}
+
+
+def test_a_preset_that_is_misspelt_is_told_with_the_one_that_is_there(tmp_path: Path) -> None:
+    presets = Path(__file__).parents[2] / "trainers" / "presets"
+    (line,) = mistakes(tmp_path, f"extends: {presets}/paper-grp.yaml\nstages: {{t: {{{RL}}}}}\n")
+    assert line == f"sweep.yaml:1: extends: no file {presets}/paper-grp.yaml, did you mean paper-grpo.yaml"
