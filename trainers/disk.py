@@ -36,6 +36,10 @@ def problem(folder: Path, sizes: Sizes, step: int) -> tuple[str, int] | None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = needed(folder, sizes) + SPARE_BYTES
     free = shutil.disk_usage(folder).free
+    if wanted > free:
+        for torn in folder.glob("torn-*"):  # kept for a look, which is not worth a training that stops
+            shutil.rmtree(torn)
+        free = shutil.disk_usage(folder).free
     if wanted <= free:
         return None
     good = checkpoints.newest_complete(folder)

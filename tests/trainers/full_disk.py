@@ -87,7 +87,11 @@ def logged_step(run: RunDirectory) -> int:
 MOMENTS: dict[str, Callable[[RunDirectory], bool]] = {
     "log": lambda run: logged_step(run) >= 6,
     "state": lambda run: (run.path / "checkpoints" / "checkpoint-8").is_dir(),  # its files come after
-    "export": lambda run: any((run.path / "models").glob(".step-*12.tmp")),
+    # As soon as older states are gone, because their removal makes room once more.
+    "export": lambda run: (
+        checkpoints.is_complete(run.path / "checkpoints" / "checkpoint-12")
+        and not (run.path / "checkpoints" / "checkpoint-4").exists()
+    ),
     "result": lambda run: checkpoints.is_complete(run.path / "models" / "step-000012"),
 }
 

@@ -19,6 +19,7 @@ from tests.trainers.full_disk import ROOT, main, training
 
 BYTES = 500_000_000
 DEADLINE_S = 1800
+TRIES = 8
 
 
 def boxed(place: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -69,11 +70,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 def told(tmp_path: Path, model: str, moment: str) -> dict[str, Any]:
-    place = tmp_path / "disk"
-    done = boxed(place, sys.executable, "-m", "tests.trainers.full_disk", str(place / "store"), model, moment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    assert "Traceback" not in str(found), found
+    """What was seen; again where the disk was full only after the moment: nothing holds the training back in it."""
+    found: dict[str, Any] = {}
+    for number in range(TRIES):
+        place = tmp_path / f"disk-{number}"
+        done = boxed(place, sys.executable, "-m", "tests.trainers.full_disk", str(place / "store"), model, moment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found = json.loads(done.stdout)
+        assert "Traceback" not in str(found), found
+        if moment == "result" or found["first"]["code"]:
+            break
     return found
 
 
