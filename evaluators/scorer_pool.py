@@ -29,7 +29,8 @@ from evaluators.pipe import child_environment, frame
 MEMORY_GB = 8.0  # address space, so it is generous: imports alone map gigabytes
 SCORE_SECONDS = 60.0
 JOIN_SECONDS = 0.2
-CODE_SCORE_SECONDS = 600.0  # a sandbox has its own, tighter limits; this bounds a bug in it
+CODE_SCORE_SECONDS = 600.0  # all programs of one answer together; what is not reached has not passed
+SANDBOX_GRACE_S = 60.0  # the sandbox keeps that limit itself; past this it is a bug in it
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Task:
     done: Callable[[Score], None]
 
 
-def score_seconds(benchmark: str) -> float:
+def score_seconds(benchmark: str, code_s: float = CODE_SCORE_SECONDS) -> float:
     """How long a scorer may take: the benchmark's own `score_seconds` if it has one."""
     own = benchmarks.get(benchmark)
-    default = CODE_SCORE_SECONDS if own.domain == "code" else SCORE_SECONDS
+    default = code_s + SANDBOX_GRACE_S if own.domain == "code" else SCORE_SECONDS
     return float(getattr(own, "score_seconds", default))
 
 
@@ -57,13 +58,13 @@ def failed(why: str) -> Score:
 class _Process:
     """One scorer process, started at once and again after it died."""
 
-    def __init__(self, memory_gb: float, names: tuple[str, ...]) -> None:
-        self._memory_gb, self._names = memory_gb, names
+    def __init__(self, memory_gb: float, code_s: float, names: tuple[str, ...]) -> None:
+        self._memory_gb, self._code_s, self._names = memory_gb, code_s, names
         self._process: subprocess.Popen[bytes] | None = None
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "evaluators.scorer_process", str(self._memory_gb), *self._names],
+            [sys.executable, "-m", "evaluators.scorer_process", str(self._memory_gb), str(self._code_s), *self._names],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
             env=child_environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1"),
         )  # fmt: skip
@@ -74,7 +75,7 @@ class _Process:
 
     def score(self, task: Task) -> Score:
         self.ensure()
-        seconds = score_seconds(task.benchmark)
+        seconds = score_seconds(task.benchmark, self._code_s)
         body = pickle.dumps((task.benchmark, task.item, task.completion, task.truncated))
         try:
             answer = self._exchange(frame(body), time.monotonic() + seconds)
@@ -125,13 +126,19 @@ class _Process:
 
 
 class ScorerPool:
-    """Threads that each drive one scorer process. `done` of a task is called in such a thread."""
+    """Threads that each drive one scorer process. `done` of a task is called in such a thread.
 
-    def __init__(self, workers: int, names: Iterable[str] = (), memory_gb: float = MEMORY_GB) -> None:
+    `code_s`: how long all programs that judge one answer may run together.
+    """
+
+    def __init__(
+        self, workers: int, names: Iterable[str] = (), memory_gb: float = MEMORY_GB,
+        code_s: float = CODE_SCORE_SECONDS,
+    ) -> None:  # fmt: skip
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._abandoned = threading.Event()
         self._error: BaseException | None = None
-        self._processes = [_Process(memory_gb, tuple(names)) for _ in range(workers)]
+        self._processes = [_Process(memory_gb, code_s, tuple(names)) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._serve, args=(process,), name=f"scorer-{number}", daemon=True)
             for number, process in enumerate(self._processes)

@@ -17,6 +17,7 @@ from typing import Any
 from evaluators import benchmarks
 from evaluators.benchmark import Outcome, Score
 from evaluators.pipe import die_with_parent, frame, private_output, read_message
+from evaluators.sandbox import judgement
 
 
 def bound_memory(benchmark: str, limit: int) -> None:
@@ -39,7 +40,7 @@ def judge(benchmark: str, item: Any, completion: str, truncated: bool) -> dict[s
     return {"value": score.value, "outcome": score.outcome, "extracted": score.extracted, "why": score.why}
 
 
-def main(memory_gb: float, names: list[str]) -> None:
+def main(memory_gb: float, code_s: float, names: list[str]) -> None:
     die_with_parent()
     limit = int(memory_gb * 2**30)
     answers = private_output()
@@ -48,10 +49,11 @@ def main(memory_gb: float, names: list[str]) -> None:
     while (body := read_message(sys.stdin.buffer)) is not None:
         task = pickle.loads(body)
         bound_memory(task[0], limit)
-        answer = judge(*task)
+        with judgement.within(code_s):
+            answer = judge(*task)
         answers.write(frame(json.dumps(answer).encode()))
         answers.flush()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), sys.argv[2:])
+    main(float(sys.argv[1]), float(sys.argv[2]), sys.argv[3:])

@@ -58,5 +58,7 @@ class Catalog:
     trainer_fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # field -> its closed list of values
     trainer_values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    # field -> the bounds of its number (manager/sweep/bounds.py)
+    trainer_bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     # field that the system sets itself -> what to write instead
     trainer_refused: Mapping[str, str] = field(default_factory=dict)

@@ -102,7 +102,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "disk_full",
         Remedy.GIVE_UP,
-        "free space (`manager clean`) or ask for quota, then `manager retry --failed`",
+        "make room (`manager clean`) or ask for quota, then run `manager sweep` again",
         r"No space left on device",
         r"Disk quota exceeded",
     ),

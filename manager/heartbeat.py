@@ -6,6 +6,7 @@ the job to stop when the user cancelled it or the manager in the foreground is g
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -52,8 +53,10 @@ class Heartbeat:
             try:
                 self._beat()
             except OSError as error:
-                # A full disk or a file server that is away: the job goes on, the next beat tries again.
-                print(f"heartbeat: {error}", file=sys.stderr, flush=True)
+                # A full disk or a file server that is away: the job goes on, the next beat tries again. Its log
+                # may lie on the same disk, and a thread that ended of that would make the job look dead.
+                with contextlib.suppress(OSError):
+                    print(f"heartbeat: {error}", file=sys.stderr, flush=True)
 
     def _beat(self) -> None:
         run = self._run

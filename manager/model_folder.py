@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, BinaryIO
 
 MARK = "COMPLETE.json"  # what an export ends with (trainers/checkpoints.py)
-WEIGHTS = frozenset((".safetensors", ".bin", ".pt", ".pth", ".gguf"))  # other files are read whole
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "consolidated*.pth", "*.gguf")
+# As tokenizers of all sorts are saved; one that is made of its settings alone has tokenizer_config.json.
+TOKENIZERS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")
+SAMPLED = frozenset((".safetensors", ".bin", ".pt", ".pth", ".gguf"))  # other files are read whole
 WHOLE_BYTES = 1 << 20  # weights up to this size too
 PIECE_BYTES = 4096
 SAMPLES = 1024  # of a large file of unknown form
@@ -53,7 +57,7 @@ def digest(folder: Path) -> str:
         size = path.stat().st_size
         whole.update(f"{name}\0{size}\0".encode())
         with open(path, "rb") as stream:
-            if size <= WHOLE_BYTES or path.suffix not in WEIGHTS:
+            if size <= WHOLE_BYTES or path.suffix not in SAMPLED:
                 while block := stream.read(WHOLE_BYTES):
                     whole.update(block)
                 continue
@@ -100,6 +104,51 @@ def architecture(folder: Path) -> Mapping[str, Any] | None:
     except (OSError, json.JSONDecodeError):
         return None
     return value
+
+
+def lacking(folder: Path) -> str | None:
+    """What a folder that is to be loaded lacks of weights and tokenizer; None where both are there."""
+    if not folder.is_dir():
+        return "is not there any more"
+    names = {path.name for path in folder.iterdir()}
+    if "config.json" not in names:
+        return "has no config.json"
+    if (without := _without_weights(folder, names)) is not None:
+        return without
+    if not any(fnmatch(name, pattern) for name in names for pattern in TOKENIZERS):
+        return "has no tokenizer"
+    return None
+
+
+def _without_weights(folder: Path, names: Set[str]) -> str | None:
+    """One whole set of files is enough: `hf download` with patterns brings the index of a set without the set."""
+    weights = {name for name in names if any(fnmatch(name, pattern) for pattern in WEIGHTS)}
+    wanted: set[str] = set()
+    broken = "has no weights (*.safetensors)"
+    for index in sorted(name for name in names if name.endswith((".safetensors.index.json", ".bin.index.json"))):
+        try:
+            shards = set(json.loads((folder / index).read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, json.JSONDecodeError, KeyError):
+            return f"has {index}, which cannot be read"
+        absent = sorted(shards - names)
+        if not absent:
+            return None
+        wanted |= shards
+        if len(absent) < len(shards):
+            broken = f"lacks {len(absent)} of the {len(shards)} files of its weights, such as {absent[0]}"
+    return None if weights - wanted else broken
+
+
+def weight_names(folder: Path) -> frozenset[str]:
+    """The names of the model's weights, as safetensors tell them; none where they lie in another form."""
+    try:
+        if (index := folder / "model.safetensors.index.json").is_file():
+            return frozenset(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        with open(folder / "model.safetensors", "rb") as stream:
+            header = stream.read(int.from_bytes(stream.read(8), "little"))
+        return frozenset(json.loads(header)) - {"__metadata__"}
+    except (OSError, ValueError, KeyError):
+        return frozenset()
 
 
 def has_chat_template(folder: Path) -> bool:

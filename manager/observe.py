@@ -75,6 +75,7 @@ def job_facts(run: RunDirectory, view: SchedulerView | None = None) -> JobFacts:
         cause=end.get("cause", ""),
         message=end.get("message", ""),
         retryable=bool(end.get("retryable", False)),
+        needs_bytes=int(end.get("needs_bytes", 0)),
         futile=futile_attempts([_last_step(attempt) for attempt in attempts[forgiven:]]),
         forgiven=forgiven,
         view=view,

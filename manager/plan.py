@@ -26,6 +26,7 @@ class JobFacts:
     message: str = ""
     retryable: bool = False
     futile: int = 0  # how many attempts in a row, up to the last, ended without getting further
+    needs_bytes: int = 0  # of free disk, where the last attempt ended because it was full
     forgiven: int = 0  # attempts before the last `manager retry`: they count no more
     view: SchedulerView | None = None
     saved: frozenset[int] = frozenset()  # the steps whose exported weights are complete, of a job without result

@@ -25,12 +25,16 @@ class Stopped(Exception):
 
 
 class Failed(Exception):
-    """A failure whose cause the job itself knows: one line for the user, and whether a retry can help."""
+    """A failure whose cause the job itself knows: one line for the user, and whether a retry can help.
 
-    def __init__(self, message: str, *, cause: str, retryable: bool = False) -> None:
+    `details` are kept in the end of the attempt beside them.
+    """
+
+    def __init__(self, message: str, *, cause: str, retryable: bool = False, **details: Any) -> None:
         super().__init__(message)
         self.cause = cause
         self.retryable = retryable
+        self.details = details
 
 
 @dataclass

@@ -6,9 +6,9 @@ it by hand. It must not know what a job does, and must not import torch.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from manager import ports, room
 from manager.atomic import read_json, write_json
 from manager.claim import Claimed, Refused, claim, is_newest, release_reserve
 from manager.diagnose import diagnose
@@ -163,15 +164,8 @@ def _wait_for_claim(directory: RunDirectory, place: Place, refusal: Path) -> Pat
 
 
 def rendezvous_port(scheduler_id: str) -> int:
-    """For torch.distributed: the port that the scheduler's id leads to, or one that was free a moment ago."""
-    wanted = FIRST_PORT + int(scheduler_id) % PORTS if scheduler_id.isdigit() else 0
-    with socket.socket() as probe:
-        try:
-            probe.bind(("", wanted))
-        except OSError:  # somebody else's
-            probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """For torch.distributed, kept until it listens there: the port that the scheduler's id leads to, or another."""
+    return ports.kept(FIRST_PORT + int(scheduler_id) % PORTS if scheduler_id.isdigit() else 0)
 
 
 def _set_environment(job: Job, place: Place, attempt_dir: Path) -> None:
@@ -242,7 +236,7 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
     except Stopped as stopped:
         return _end("interrupted", run.stop_reason or "stopped", str(stopped), retryable=True), {}
     except Failed as failed:
-        return _end("failed", failed.cause, str(failed), retryable=failed.retryable), {}
+        return _end("failed", failed.cause, str(failed), retryable=failed.retryable, **failed.details), {}
     except UserError as error:
         return _end("failed", "configuration", str(error)), {}
     except Exception as error:  # noqa: BLE001  (recorded with its traceback, and the job fails)
@@ -251,7 +245,7 @@ def _attempt(run: Run) -> tuple[dict[str, Any], Mapping[str, Any]]:
         if run.stop_requested:
             # A group that is being ended fails in many ways; the cause is the request.
             return _end("interrupted", run.stop_reason, f"while stopping: {error}", retryable=True), {}
-        return _failure(error, trace), {}
+        return _failure(run, error, trace), {}
 
 
 def _print_error(text: str) -> None:
@@ -261,10 +255,14 @@ def _print_error(text: str) -> None:
         return  # the log lies on the disk that is full; the record of the attempt has room kept for it
 
 
-def _failure(error: Exception, trace: str) -> dict[str, Any]:
+def _failure(run: Run, error: Exception, trace: str) -> dict[str, Any]:
     """The end of an attempt by an exception: with the cause where the table of causes knows it."""
     line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
     found = diagnose(trace)
+    if room.is_full(run.path):  # what libraries say of it is often something else
+        found = diagnose(os.strerror(errno.ENOSPC))
+    if found is not None and found.cause == room.CAUSE:
+        line = f"{run.path}: its disk is full ({line})"
     if found is None:
         return _end("failed", "exception", line, traceback=trace)
     message = f"{line} ({found.advice})"

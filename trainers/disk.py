@@ -31,16 +31,21 @@ def needed(folder: Path, sizes: Sizes) -> int:
     return int(MARGIN * state + fit.exported_bytes(sizes.parameters, zero_stage=stage, bf16=bf16))
 
 
-def problem(folder: Path, sizes: Sizes, step: int) -> str | None:
-    """Why the next state cannot be written, while everything before is still whole; None if it can."""
+def problem(folder: Path, sizes: Sizes, step: int) -> tuple[str, int] | None:
+    """Why the next state cannot be written, while all before it is whole, and the bytes it needs; None if it can."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = needed(folder, sizes) + SPARE_BYTES
     free = shutil.disk_usage(folder).free
+    if wanted > free:
+        for torn in folder.glob("torn-*"):  # kept for a look, which is not worth a training that stops
+            shutil.rmtree(torn)
+        free = shutil.disk_usage(folder).free
     if wanted <= free:
         return None
     good = checkpoints.newest_complete(folder)
-    return (
+    told = (
         f"{folder}: the state of step {step} needs {wanted / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; nothing was "
         f"written, the last good state is {good.name if good else 'none'}; make room (`manager clean`), then "
         "run `manager sweep` again"
     )
+    return told, wanted

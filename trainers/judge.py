@@ -124,8 +124,9 @@ class Judge:
                 time.sleep(PAUSE_S * 2**attempt)
             request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
             try:
+                deadline = time.monotonic() + self._endpoint.timeout_s
                 with urllib.request.urlopen(request, timeout=self._endpoint.timeout_s) as response:
-                    answer: dict[str, Any] = json.load(response)
+                    answer: dict[str, Any] = json.loads(_read(response, deadline))
                     return answer
             except urllib.error.HTTPError as error:
                 problem = error
@@ -134,6 +135,16 @@ class Judge:
             except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
                 problem = error
         raise self._unreachable(problem) from problem
+
+
+def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The whole body. The timeout of a connection is that of each read: an answer could come for hours."""
+    parts = []
+    while part := response.read1(65536):
+        parts.append(part)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end in time")
+    return b"".join(parts)
 
 
 def _verdict(text: str) -> float | None:

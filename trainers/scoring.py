@@ -1,7 +1,9 @@
 """Judging a batch of completions with the benchmarks' own scorers, in processes with limits.
 
 The pool is the evaluator's (evaluators/scorer_pool.py): a scorer that hangs is killed and its completion is
-"grader failed", so a step waits for its scorers' limits and never longer.
+"grader failed", so a step waits for its scorers' limits and never longer. All programs that judge one completion share
+a limit of time: a program that sleeps a little less than each of its tests allows has not passed those that were not
+reached.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from evaluators import benchmarks, scorer_pool, scorer_process
 from evaluators.benchmark import Item, Outcome, Score
 
 MOST_WORKERS = 16
+CODE_SECONDS = 120.0  # all programs that judge one completion, and again all that find its share of tests
 Task = tuple[str, Item, str, bool]  # benchmark, item, completion, truncated
 
 
@@ -47,7 +50,7 @@ class PooledScorer:
         left = threading.Semaphore(0)
         pooled = [place for place, task in enumerate(tasks) if not is_procedural(task[0])]
         if pooled and self._pool is None:
-            self._pool = scorer_pool.ScorerPool(self._count)
+            self._pool = scorer_pool.ScorerPool(self._count, code_s=CODE_SECONDS)
         for place in pooled:
 
             def done(score: Score, place: int = place) -> None:
@@ -70,8 +73,17 @@ class PooledScorer:
             self._pool.abandon()
 
 
-def share_of_tests(name: str, item: Item, text: str, truncated: bool, score: Score) -> float | None:
-    """Partial credit: the share of a program's tests that pass; elsewhere the score itself."""
+def share_of_tests(
+    name: str, item: Item, text: str, truncated: bool, score: Score, seconds: float = CODE_SECONDS
+) -> float | None:
+    """Partial credit: the share of a program's tests that pass within `seconds`; elsewhere the score itself."""
+    from evaluators.sandbox import judgement
+
+    with judgement.within(seconds):
+        return _share_of_tests(name, item, text, truncated, score)
+
+
+def _share_of_tests(name: str, item: Item, text: str, truncated: bool, score: Score) -> float | None:
     benchmark = benchmarks.get(name)
     if score.value is None or score.value == 1.0:
         return score.value
@@ -80,11 +92,11 @@ def share_of_tests(name: str, item: Item, text: str, truncated: bool, score: Sco
         return share
     if not hasattr(benchmark, "programs"):
         return score.value
+    from evaluators.benchmarks._code import share_passed
     from evaluators.scoring import code
 
     solution = code.python_code(text, truncated=truncated)
     if solution is None:
         return score.value
     sandbox = benchmark.sandbox()
-    passed = [sandbox.run(program).passed for program in benchmark.programs(item, solution)]
-    return sum(passed) / len(passed) if passed else None
+    return share_passed([sandbox.run(program) for program in benchmark.programs(item, solution)])

@@ -67,8 +67,8 @@ def address(run: Run) -> dict[str, Any]:
             )  # fmt: skip
         time.sleep(POLL_S)
     _ask_directly(str(urlsplit(told["url"]).hostname))
-    # Weights meet where rank 0 of the training is, not where the server is: the port has to be free here.
-    return {"vllm_server_base_url": told["url"], "vllm_group_port": ports.free()}
+    # Weights meet where rank 0 of the training is, not where the server is: the port is one of this host.
+    return {"vllm_server_base_url": told["url"], "vllm_group_port": ports.kept()}
 
 
 def _ask_directly(host: str) -> None:

@@ -29,7 +29,8 @@ class RunTrainer:
         if self.args.process_index == 0:
             problem = disk.problem(Path(self.args.output_dir), self._sizes(), self.state.global_step)
         if problem := distributed.from_first(problem):
-            raise Failed(problem, cause="disk_full")
+            told, wanted = problem
+            raise Failed(told, cause="disk_full", needs_bytes=wanted)
         super()._save_checkpoint(*args, **kwargs)  # type: ignore[misc]
 
     def _sizes(self) -> disk.Sizes:

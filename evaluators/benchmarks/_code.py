@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,13 @@ class CodeBenchmark(ABC):
     def verdict(self, item: Item, solution: str) -> Verdict:
         """The verdict of the first program that does not pass, or of the last."""
         return first_failure(self.sandbox(), self.programs(item, solution))
+
+
+def share_passed(verdicts: Sequence[Verdict]) -> float | None:
+    """The share of the tests that passed; undefined where the sandbox was at fault in one."""
+    if not verdicts or any(verdict.kind == "sandbox_error" for verdict in verdicts):
+        return None
+    return sum(verdict.passed for verdict in verdicts) / len(verdicts)
 
 
 def fenced(text: str, language: str = "python") -> str:

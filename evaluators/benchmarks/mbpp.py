@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from evaluators.benchmark import DataSource, Item, Sampler
-from evaluators.benchmarks._code import CodeBenchmark, fenced
+from evaluators.benchmarks._code import CodeBenchmark, fenced, share_passed
 from evaluators.scoring import code
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Mbpp(CodeBenchmark):
         (together,) = self.programs(item, solution)
         setup, *tests = together.tests
         alone = (dataclasses.replace(together, tests=(setup, test)) for test in tests)
-        return sum(verdict.passed for verdict in self.sandbox().run_many(alone)) / len(tests)
+        return share_passed(list(self.sandbox().run_many(alone)))
 
     def gold(self, item: Item) -> str:
         return fenced(item.fields["code"].replace("\r\n", "\n"))

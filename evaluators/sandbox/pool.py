@@ -20,8 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from evaluators.sandbox import launch
+from evaluators.sandbox import judgement, launch
 from evaluators.sandbox.inside import wire
+from evaluators.sandbox.judgement import Judgement
 from evaluators.sandbox.program import Program, Verdict, VerdictKind
 from evaluators.sandbox.verdict import request_of, tests_of, verdict_of
 from manager.errors import UserError
@@ -133,13 +134,25 @@ class Sandbox:
         self.closed = False
 
     def run(self, program: Program) -> Verdict:
-        """The verdict on one program. Blocks until a worker is free."""
+        """The verdict on one program. Blocks until a worker is free; a judgement around it bounds its time."""
+        return self._run(program, judgement.current())
+
+    def _run(self, program: Program, whole: Judgement | None) -> Verdict:
+        if whole is None:
+            return self._run_alone(program)
+        if (left := whole.left) <= 0:
+            return whole.spent()
+        verdict = self._run_alone(judgement.cut(program, left))
+        whole.spend(verdict.wall_s)
+        return whole.spent(verdict) if verdict.kind is VerdictKind.TIME_LIMIT and whole.left <= 0 else verdict
+
+    def _run_alone(self, program: Program) -> Verdict:
         if self._owner != os.getpid():
             self._adopt()  # forked: the workers are the parent's
         if self.closed:
             raise RuntimeError("the sandbox is closed")
-        started = time.monotonic()
         worker = self._free.get()
+        started = time.monotonic()
         try:
             worker = worker or self._start()
             answer = worker.ask(program)
@@ -158,8 +171,9 @@ class Sandbox:
 
     def run_many(self, programs: Iterable[Program]) -> Iterator[Verdict]:
         """Verdicts in the order of the programs, all workers busy."""
+        whole = judgement.current()  # the threads have one of their own, which is none
         with ThreadPoolExecutor(self.workers, "sandbox-run") as threads:
-            yield from threads.map(self.run, programs)
+            yield from threads.map(lambda program: self._run(program, whole), programs)
 
     def missing(self) -> tuple[str, ...]:
         """The modules of `preload` that are not installed for `python`."""

@@ -104,6 +104,7 @@ class Command:
     stdin: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     take: tuple[str, ...] = ()  # files to bring back, relative to the working directory
+    wall_s: float | None = None  # of all steps together; None: as long as the steps have
     limits: Limits = Limits(memory_mb=2048, processes=128, file_mb=512, open_files=1024)
     loopback: bool = False
 

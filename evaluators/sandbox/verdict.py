@@ -48,6 +48,7 @@ def request_of(program: Program) -> tuple[dict[str, Any], list[bytes], float]:
         header["take"] = list(program.take)
         stdin = _bytes(program.stdin)
         wall_s = sum(step.wall_s for step in program.steps)
+        wall_s = header["wall_s"] = wall_s if program.wall_s is None else min(wall_s, program.wall_s)
     else:
         source = _bytes(program.source)
     if isinstance(program, Script):

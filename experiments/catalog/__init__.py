@@ -148,6 +148,7 @@ def load(extra_dirs: Iterable[Path] = ()) -> Catalog:
         generation=tuple(trainers["generation"]),
         trainer_fields=json.loads((HERE / "trainer_fields.json").read_text(encoding="utf-8"))["classes"],
         trainer_values={key: tuple(values) for key, values in trainers["values"].items()},
+        trainer_bounds=trainers["bounds"],
         trainer_refused=trainers["refused"],
     )
     for name, row in catalog.domains.items():

@@ -1,8 +1,9 @@
-"""Writes trainer_fields.json: the settings of TRL's config classes and their types. Run after a TRL upgrade:
+"""Writes trainer_fields.json: the settings of TRL's, peft's and DeepSpeed's config classes and their types.
 
     python -m experiments.catalog._trainer_fields
 
-The file lets a sweep be checked on a machine without TRL; a test compares it with the installed TRL.
+Run after an upgrade of TRL. The file lets a sweep be checked on a machine without these libraries; a test compares it
+with what is installed.
 """
 
 from __future__ import annotations
@@ -28,15 +29,25 @@ SIMPLE = {
 
 
 def described() -> dict[str, Any]:
-    """{"trl": version, "classes": {class: {field: type}}}, from the installed TRL."""
+    """{"trl": version, "classes": {class: {field: type}}}, from what is installed."""
+    import peft
     import trl
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     classes = {name: _fields(getattr(trl, name)) for name in CLASSES}
+    classes["LoraConfig"] = _fields(peft.LoraConfig)
+    # DeepSpeed's own class turns values into what it needs: names alone. Both of a field that has two are taken.
+    zero = DeepSpeedZeroConfig.model_fields
+    names = {name for field, one in zero.items() for name in (field, one.alias) if name}
+    classes["DeepSpeedZeroConfig"] = dict.fromkeys(sorted(names), "any")
+    classes["architectures"] = dict.fromkeys(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES), "any")
     return {"trl": trl.__version__, "classes": classes}
 
 
 def _fields(config_class: type) -> dict[str, str]:
-    return {field.name: _named(field.type) for field in sorted(dataclasses.fields(config_class), key=lambda f: f.name)}
+    kinds = typing.get_type_hints(config_class)
+    return {name: _named(kinds[name]) for name in sorted(field.name for field in dataclasses.fields(config_class))}
 
 
 def _named(kind: Any) -> str:

@@ -58,6 +58,7 @@ def plan(
     from manager.backends import job_variables
     from manager.cli.preflight import problems
     from manager.observe import all_facts
+    from manager.room import mended, with_room
     from manager.shards import ShardChooser
 
     # A plan must not make the store; without one, nothing was run yet.
@@ -65,6 +66,7 @@ def plan(
     chooser = ShardChooser(here)
     sweep_ = with_budget(load(file, overrides, chooser), budget)
     facts = all_facts(here, [entry.job.id for entry in sweep_.jobs])
+    facts = with_room(facts, mended(here, facts))
     todo = actions(sweep_, facts)
     forecast = _forecast(here, sweep_, todo, gpu_gb)
     refused = problems(here, sweep_, job_variables(sweep_, cluster))
@@ -153,9 +155,14 @@ def run_sweep(
     from manager.backends import choose, job_variables
     from manager.cli.preflight import require
     from manager.cluster.local import LocalBackend
+    from manager.observe import all_facts
+    from manager.room import lift
 
     backend = choose(store, sweep, cluster, slots, canary)
     require(store, sweep, job_variables(sweep, cluster))
+    if lifted := lift(store, all_facts(store, [entry.job.id for entry in sweep.jobs])):
+        jobs = "a job" if len(lifted) == 1 else f"{len(lifted)} jobs"
+        print(f"{jobs} that a full disk stopped: there is room now, going on from what is saved")
     if isinstance(backend, LocalBackend):
         from manager.cli.local_sweep import run_here
 

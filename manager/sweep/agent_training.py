@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from manager.job import Resources
-from manager.sweep import agents, training
+from manager.sweep import agents, training, training_checks
 from manager.sweep.mistakes import shown
 from manager.sweep.part import Part
 
@@ -75,7 +75,7 @@ def reward(part: Part) -> dict[str, Any]:
 def check(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
     """What only all keys together show."""
     if "environments" not in config["data"]:
-        training.check_rl(config, resources, tell)
+        training_checks.check_rl(config, resources, tell)
         return
     grpo = config["grpo"]
     if (grpo.get("max_steps") or 0) < 1:
@@ -93,4 +93,4 @@ def check(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple
     for key in UNSUPPORTED:
         if key in grpo:
             tell(("grpo", key), "is not supported with environments; leave it out")
-    training.check_rl(config, replace(resources, micro_batch=None), tell)
+    training_checks.check_rl(config, replace(resources, micro_batch=None), tell)

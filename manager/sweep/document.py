@@ -45,6 +45,14 @@ def merge(below: Node, above: Node) -> Node:
     return Node(value, above.place, 1 + sum(node.size for node in value.values()))
 
 
+def _instead(target: str) -> str:
+    """A file of that folder whose name is like it, or what paths are relative to."""
+    folder = os.path.dirname(target)
+    beside = [name for name in os.listdir(folder) if name.endswith((".yaml", ".yml"))] if os.path.isdir(folder) else []
+    close = nearest(os.path.basename(target), beside)
+    return f", did you mean {close[0]}" if close else " (the path is relative to the file that names it)"
+
+
 def _read_extended(path: Path, chain: tuple[str, ...], mistakes: Mistakes) -> Node:
     file = os.path.normpath(path)
     node = parse(_text(path, chain), file, mistakes)
@@ -69,7 +77,7 @@ def _read_extended(path: Path, chain: tuple[str, ...], mistakes: Mistakes) -> No
             mistakes.add(parent.place, "extends", f"goes in a circle: {circle}")
             continue
         if not os.path.isfile(target):
-            mistakes.add(parent.place, "extends", f"no file {target} (the path is relative to the file that names it)")
+            mistakes.add(parent.place, "extends", f"no file {target}{_instead(target)}")
             continue
         inherited = _read_extended(Path(target), (*chain, file), mistakes)
         inherited = replace(inherited, value={k: v for k, v in inherited.value.items() if k != "name"})

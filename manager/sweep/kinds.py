@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from manager.job import Kind, Resources
-from manager.sweep import agent_training, agents, evaluation, rejection, training
+from manager.sweep import agent_training, agents, evaluation, libraries, rejection, training, training_checks
 from manager.sweep.part import Part
 from manager.sweep.sections import model, prompting, seed
 from manager.sweep.shards import read_shards
@@ -66,9 +66,9 @@ def _report(part: Part) -> dict[str, Any]:
 
 _SEED = Section(("seed",), seed)
 _DATA = Section(("data",), training.data)
-_DEEPSPEED = Section(("deepspeed",), training.deepspeed)
+_DEEPSPEED = Section(("deepspeed",), libraries.deepspeed)
 _PLAYED = ("environments", "episodes", "sampling", "agent")
-_PEFT = Section(("peft",), training.peft)
+_PEFT = Section(("peft",), libraries.peft)
 
 SCHEMAS: Mapping[Kind, Schema] = {
     Kind.SFT: Schema(
@@ -84,7 +84,7 @@ SCHEMAS: Mapping[Kind, Schema] = {
         makes_model=True,
         library_key="sft",
         library_class="SFTConfig",
-        check=training.check_sft,
+        check=training_checks.check_sft,
     ),
     Kind.RL: Schema(
         sections=(

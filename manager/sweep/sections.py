@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from manager.job import Resources
+from manager.sweep.libraries import scratch as check_scratch
 from manager.sweep.mistakes import shown, unknown
 from manager.sweep.part import Part
 
@@ -46,7 +47,9 @@ def _inline_model(part: Part, value: Mapping[str, Any], scratch: bool) -> dict[s
     if "scratch" in value:
         if not scratch:
             part.wrong(("model", "scratch"), "only a stage of kind sft can make a model from scratch")
-        return {"name": part.text(("model", "name"), "scratch"), "scratch": part.passed(("model", "scratch"))}
+        found = part.passed(("model", "scratch"))
+        check_scratch(part, found)
+        return {"name": part.text(("model", "name"), "scratch"), "scratch": found}
     hub = part.text(("model", "hub"))
     return {
         "name": part.text(("model", "name"), hub),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from manager.job import Resources
+from manager.sweep.bounds import out_of_bounds
 from manager.sweep.mistakes import nearest, shown, unknown
 from manager.sweep.part import Part
 from manager.sweep.values import MISSING
@@ -164,8 +164,10 @@ def one_reward(part: Part, value: Any, path: tuple[Any, ...]) -> dict[str, Any]:
             continue
         if key not in settings:
             part.wrong((*path, key), f"reward {name}: {unknown('key', key, settings)}")
-        elif problem := misfit(one, settings[key]["type"]):
+        elif problem := misfit(one, settings[key]["type"]) or out_of_bounds(one, settings[key]):
             part.wrong((*path, key), problem)
+        elif isinstance(one, str) and not one.startswith(tuple(settings[key].get("starts", ("",)))):
+            part.wrong((*path, key), f"{shown(one)} does not begin with {' or '.join(settings[key]['starts'])}")
     for key, spec in settings.items():
         if spec.get("required") and key not in given:
             part.wrong(path, f"reward {name} needs {key}: {spec['means']}")
@@ -200,19 +202,6 @@ def misfit(value: Any, kind: str) -> str | None:
         "dict": "a mapping",
     }
     return f"expected {' or '.join(words[one] for one in kinds)}, not {shown(value)}"
-
-
-def deepspeed(part: Part) -> dict[str, Any]:
-    value = part.get("deepspeed")
-    if value is None:
-        return {"deepspeed": None}
-    if isinstance(value, dict):
-        return {"deepspeed": part.passed(("deepspeed",))}
-    return {"deepspeed": part.choice(("deepspeed",), part.catalog.deepspeed, "DeepSpeed configuration")}
-
-
-def peft(part: Part) -> dict[str, Any]:
-    return {"peft": part.passed(("peft",)) or None}
 
 
 def sft(part: Part) -> dict[str, Any]:
@@ -274,13 +263,15 @@ def trainer_settings(part: Part, key: str, config_class: str, settings: Mapping[
             close = nearest(name, fields)
             hint = f", did you mean {close[0]}" if close else f" of {config_class}"
             part.wrong((key, name), f"unknown key{hint}")
-        elif problem := misfit(value, fields[name]):
+        elif problem := misfit(value, fields[name]) or out_of_bounds(value, part.catalog.trainer_bounds.get(name, {})):
             part.wrong((key, name), problem)
         elif name in part.catalog.trainer_values and value not in part.catalog.trainer_values[name]:
             valid = part.catalog.trainer_values[name]
             close = difflib.get_close_matches(str(value), map(str, valid), n=1)
             hint = f"did you mean {close[0]}" if close else f"there are: {', '.join(map(str, valid))}"
             part.wrong((key, name), f"{shown(value)} is not one of its values, {hint}")
+    if settings.get("bf16") is True and settings.get("fp16") is True:
+        part.wrong((key, "fp16"), "bf16 is true as well; one of the two")
 
 
 def generation(part: Part) -> dict[str, Any]:
@@ -296,76 +287,10 @@ def generation(part: Part) -> dict[str, Any]:
     mode = part.choice(("generation", "mode"), part.catalog.generation, "mode", default)
     settings = part.passed(("generation",))
     fields = [*part.catalog.trainer_fields.get("GRPOConfig", {}), *GENERATION_KEYS]
-    part.keys(("generation",), [name for name in fields if name not in part.catalog.trainer_refused])
+    known = [name for name in fields if name not in part.catalog.trainer_refused]
+    part.keys(("generation",), known)
+    mine = {name: value for name, value in settings.items() if name in known and name not in GENERATION_KEYS}
+    trainer_settings(part, "generation", "GRPOConfig", mine)
+    if (dynamic := settings.get("dynamic_sampling")) is not None and (problem := misfit(dynamic, "bool")):
+        part.wrong(("generation", "dynamic_sampling"), problem)
     return {"generation": {**below, **settings, "mode": mode}}
-
-
-def check_sft(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
-    if resources.server_gpus:
-        tell(("resources", "server_gpus"), "a supervised training generates nothing; leave it out")
-    examples = config["batch"]["examples"]
-    _check_split(f"{examples} examples", examples, resources, tell)
-
-
-def check_rl(config: Mapping[str, Any], resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
-    batch = config["batch"]
-    count = batch["mini_batch"] * batch["samples"]
-    _check_cycle(config, tell)
-    parts, weights = config["reward"], config["grpo"].get("reward_weights")
-    rewards = len(parts) if isinstance(parts, list) else 1
-    if isinstance(weights, list) and len(weights) != rewards:
-        tell(("grpo", "reward_weights"), f"{len(weights)} weights for {rewards} rewards; one for each of `reward`")
-    words = f"{batch['mini_batch']} prompts x {batch['samples']} samples = {count} completions"
-    if resources.server_gpus and config["generation"]["mode"] != "server":
-        tell(("resources", "server_gpus"), f"generation is {config['generation']['mode']}; write generation: server")
-    if config["generation"]["mode"] != "server" or resources.server_gpus:  # else nobody knows what all of them do
-        _check_split(words, count, resources, tell)
-    world = resources.training_processes
-    group = config["generation"].get("vllm_tensor_parallel_size") or config["generation"].get("tensor_parallel_size")
-    if isinstance(group, int) and (resources.server_gpus or world) % group:
-        where = f"{resources.server_gpus} GPUs of the server" if resources.server_gpus else f"{world} processes"
-        tell(("generation", "vllm_tensor_parallel_size"), f"{where} do not divide into groups of {group}")
-    if config["generation"].get("dynamic_sampling") and batch["prompts"] % world:
-        why = f"dynamic sampling needs whole groups on every process: {batch['prompts']} prompts, {world} processes"
-        tell(("batch", "prompts"), f"{why}; use a multiple of {world}")
-
-
-def _check_cycle(config: Mapping[str, Any], tell: Callable[[tuple[str, ...], str], None]) -> None:
-    """Weights and states are saved between generated batches: one of these is a cycle of optimiser steps."""
-    batch, settings, every = config["batch"], config["grpo"], config["export_steps"]
-    cycle = (settings.get("num_iterations") or 1) * batch["prompts"] // batch["mini_batch"]
-    made = f"{batch['prompts']} generated prompts make {cycle} optimiser steps of {batch['mini_batch']}"
-    if every % cycle and not 0 < settings.get("max_steps", 0) <= every:
-        why = f"{made}, and weights are exported between them only: {every} is no multiple of {cycle}"
-        tell(("export_steps",), why)
-    save = settings.get("save_steps", cycle)
-    if save is not MISSING and (not isinstance(save, int) or save % cycle):
-        why = f"{made}; a state saved among them could not be resumed exactly: {save} is no multiple of {cycle}"
-        tell(("grpo", "save_steps"), why)
-
-
-def _check_split(words: str, count: int, resources: Resources, tell: Callable[[tuple[str, ...], str], None]) -> None:
-    """The batch of one optimiser step has to divide over processes and forward passes."""
-    world = resources.training_processes
-    if count % world:
-        fits = [size for size in range(1, count + 1) if count % size == 0]
-        near = ", ".join(map(str, sorted(sorted(fits, key=lambda size: abs(size - world))[:4])))
-        shape = (
-            f"{resources.nodes} nodes x {resources.tasks}" if resources.nodes > 1 else f"{resources.tasks} on one node"
-        )
-        if resources.server_gpus:
-            shape += f", less {resources.server_gpus} of the server"
-        tell(
-            ("resources",),
-            f"{words} an optimiser step do not divide over {world} processes ({shape}); "
-            f"change the batch, or use {near} processes",
-        )
-        return
-    micro, share = resources.micro_batch, count // world
-    if micro is not None and share % micro:
-        valid = ", ".join(str(size) for size in range(1, share + 1) if share % size == 0)
-        tell(
-            ("resources", "micro_batch"),
-            f"{words} an optimiser step over {world} processes are {share} each, "
-            f"which do not divide into forward passes of {micro}; valid: {valid}",
-        )

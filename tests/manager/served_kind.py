@@ -17,6 +17,8 @@ def main(run: Run) -> Mapping[str, Any]:
     url = server.address(run)["vllm_server_base_url"]
     with urllib.request.urlopen(f"{url}/health", timeout=30) as answer:
         node = answer.read().decode()
+    with urllib.request.urlopen(f"{url}/model", timeout=30) as answer:
+        (run.attempt_dir / f"model-{run.rank}").write_bytes(answer.read())
     seen = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")}
     (run.attempt_dir / f"seen-{run.rank}").write_text(f"{node} {seen} {os.environ.get('SLURMD_NODENAME')}")
     if run.rank == 0:

@@ -86,18 +86,51 @@ def test_a_disk_that_fills_up_while_a_job_runs_is_told_and_the_job_goes_on_when_
     first = manager_on(store, "sweep", file, TOY_MEGABYTES="3")
     assert first.returncode == 1, first.stdout + first.stderr
     assert "Traceback" not in first.stdout + first.stderr
-    assert "disk_full (1 attempt): OSError: [Errno 28] No space left on device" in " ".join(first.stdout.split())
+    told = " ".join(first.stdout.split())
+    assert "its disk is full (OSError: [Errno 28] No space left on device) (make room" in told
+    still = manager_on(store, "sweep", file)
+    assert still.returncode == 1, "nothing is tried while there is no room"
+    assert "nothing was started" in still.stdout
     for large in small_disk.glob("store/jobs/*/large-*"):
         large.unlink()
-    assert "will run again" in manager_on(store, "retry", "toy", "--failed").stdout
+    assert "3 to submit" in manager_on(store, "plan", file).stdout
     again = manager_on(store, "sweep", file)
     assert again.returncode == 0, again.stdout + again.stderr
+    assert "a job that a full disk stopped: there is room now, going on from what is saved" in again.stdout
     base = next(run for run in map(Store.open(store).run, Store.open(store).job_ids()) if run.job().kind.value == "sft")
     assert [attempt.outcome for attempt in base.attempts()] == ["failed", "done"]
     steps = [json.loads(line)["step"] for line in (base.path / "steps.jsonl").read_text().splitlines()]
     assert sorted(set(steps)) == [1, 2, 3]  # what was kept before the disk was full was not done again
     assert steps.count(1) == 1
     assert not list(store.glob(f"jobs/*/attempts/*/{RESERVE}"))
+
+
+def test_a_heartbeat_goes_on_where_its_log_takes_nothing(tmp_path: Path) -> None:
+    """A thread that ended of that would make the job look dead, and a second attempt would start beside it."""
+    program = """
+import sys, threading, time
+from pathlib import Path
+from manager import heartbeat
+from manager.job import Job, Kind
+from manager.run import Run
+from manager.store import Store
+heartbeat.INTERVAL_S = 0.01
+job = Job(Kind.SFT, {})
+directory = Store.open(Path(sys.argv[1]), create=True).add_job(job)
+run = Run(directory, job, directory.path / "attempts" / "0001")
+run.attempt_dir.mkdir(parents=True)
+with heartbeat.Heartbeat(run, None):
+    run.attempt_dir.rename(run.attempt_dir.with_name("away"))
+    for beat in range(50):
+        time.sleep(0.01)
+    print(any(thread.name == "heartbeat" for thread in threading.enumerate()))
+"""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-c", program, str(tmp_path / "store")]
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=full, text=True, timeout=DEADLINE_S, check=False
+        )
+    assert done.stdout == "True\n"
 
 
 def test_ctrl_c_in_a_terminal_is_answered_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:

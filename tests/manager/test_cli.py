@@ -204,11 +204,12 @@ def test_benchmarks_without_data_are_told_before_anything_is_handed_over(tmp_pat
         "limit: 2}\n",
         encoding="utf-8",
     )
-    answer = manager(tmp_path, "sweep", file, MANAGER_DATA_DIR=str(tmp_path))
+    answer = manager(tmp_path, "sweep", file, MANAGER_DATA_DIR=str(tmp_path), HF_HOME=str(tmp_path))
     assert answer.returncode == 1
     assert "no test data for 2 of its benchmarks (gsm8k, usaco)" in answer.stderr  # also one that is on no hub
     assert "manager data fetch" in answer.stderr
-    assert len(answer.stderr.strip().splitlines()) == 1
+    _, model = answer.stderr.strip().splitlines()  # a line for each thing that is missing
+    assert "hf download deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B" in model
     assert not list((tmp_path / "runs" / "jobs").iterdir())
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
+from manager import ports
 from manager.atomic import write_json
 from manager.cluster.local import LocalBackend
 from manager.foreground import ForegroundSweep
@@ -19,7 +22,7 @@ from manager.job import Job, Kind, Resources, State, Sweep, SweepJob
 from manager.place import Place
 from manager.run import Run
 from manager.server_rank import _is_healthy, training_place
-from manager.store import Store
+from manager.store import Attempt, Store
 from tests.manager.sweep_catalog import expanded, mistakes
 from trainers import server
 
@@ -80,8 +83,11 @@ def test_weights_meet_at_a_port_of_the_host_that_trains(tmp_path: Path, monkeypa
     write_json(tmp_path / "server.json", {"url": "http://node7:8123", "pid": 1})
     found = server.address(run)
     assert found["vllm_server_base_url"] == "http://node7:8123"
-    with socket.socket() as listener:
-        listener.bind(("", found["vllm_group_port"]))
+    pytest.importorskip("vllm", reason="vLLM is not installed, whose group listens at that port")
+    from vllm.distributed.utils import StatelessProcessGroup
+
+    group = StatelessProcessGroup.create("127.0.0.1", found["vllm_group_port"], rank=0, world_size=1)
+    assert group.world_size == 1  # kept from all others, and open to who is to listen there
     assert os.environ["no_proxy"] == "localhost,node7"
     assert os.environ["NO_PROXY"] == "node7"
 
@@ -137,7 +143,7 @@ def test_on_this_machine_a_server_that_cannot_start_fails_the_attempt_with_its_w
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MANAGER_KINDS", "rl=tests.manager.served_kind")
-    monkeypatch.setenv("MANAGER_VLLM_SERVER", "python -m tests.manager.fake_server --fail-at-start")
+    monkeypatch.setenv("MANAGER_VLLM_SERVER", f"{sys.executable} -m tests.manager.fake_server --fail-at-start")
     store = Store.open(tmp_path, create=True)
     one = Job(Kind.RL, {**SERVED, "toy": {}}, resources=Resources(tasks_per_node=2, server_gpus=1))
     sweep = Sweep("served", None, (SweepJob("train", {}, one),))
@@ -151,3 +157,69 @@ def test_on_this_machine_a_server_that_cannot_start_fails_the_attempt_with_its_w
     assert last.record["started"] >= began
     assert last.end["cause"] == "generation_server"
     assert "no such model" in last.end["message"]
+
+
+def served(model: str, **resources: int) -> Job:
+    config = {**SERVED, "model": {"path": model, "digest": "x"}, "toy": {}}
+    return Job(Kind.RL, config, resources=Resources(tasks_per_node=2, server_gpus=1, **resources))
+
+
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str, *jobs: Job) -> list[Attempt]:
+    """The last attempt of each job, run to the end side by side."""
+    monkeypatch.setenv("MANAGER_KINDS", "rl=tests.manager.served_kind")
+    monkeypatch.setenv("MANAGER_VLLM_SERVER", f"{sys.executable} -m tests.manager.fake_server {server}".strip())
+    store = Store.open(tmp_path / "runs", create=True)
+    sweep = Sweep("served", None, tuple(SweepJob("train", {}, one) for one in jobs))
+    for one in jobs:
+        store.add_job(one)
+    ended = ForegroundSweep(store, sweep, LocalBackend(store, len(jobs), 0), lambda known: None).run()
+    assert set(ended.states.values()) == {State.DONE}
+    found = [store.run(one.id).last_attempt() for one in jobs]
+    return [attempt for attempt in found if attempt is not None]
+
+
+def test_two_jobs_of_a_node_at_the_same_time_have_their_own_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for attempt, model in zip(
+        run_here(tmp_path, monkeypatch, "", served("/one"), served("/other")), ("/one", "/other"), strict=True
+    ):
+        assert (attempt.path / "model-0").read_text() == model
+
+
+@pytest.mark.parametrize("more", ["", "--wait"])
+def test_a_server_whose_port_somebody_takes_gets_another_and_nobody_elses_answers_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    told = tmp_path / "thief"
+    try:
+        [attempt] = run_here(tmp_path, monkeypatch, f"/own --thief {told} {more}".strip(), served("/model"))
+        assert attempt.path.name == "0001"  # no new attempt: nothing was trained again
+        assert (attempt.path / "model-0").read_text() == "/own"
+        [before] = attempt.path.glob("server.port-*.log")
+        assert more or "Address already in use" in before.read_text()
+        thief = psutil.Process(int(told.read_text()))
+        assert thief.is_running()
+    finally:
+        psutil.Process(int(told.read_text())).kill()
+
+
+def test_a_lease_keeps_a_port_from_all_but_the_server_that_it_is_for() -> None:
+    with ports.Lease() as lease:
+        with socket.socket() as other, pytest.raises(OSError, match="Address already in use"):
+            other.bind(("", lease.port))
+        with pytest.raises(OSError, match="Address already in use"):
+            ports.Lease(port=lease.port)
+        assert ports.listeners(lease.port) == set()
+        with HTTPServer(("127.0.0.1", lease.port), Healthy) as healthy:  # sets SO_REUSEADDR, as vLLM does
+            threading.Thread(target=healthy.serve_forever, daemon=True).start()
+            assert ports.listeners(lease.port) == {os.getpid()}
+            assert _is_healthy(lease.port)
+            healthy.shutdown()
+
+
+def test_a_program_that_cannot_share_a_port_has_it_at_the_second_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [attempt] = run_here(tmp_path, monkeypatch, "/own --alone", served("/model"))
+    assert (attempt.path / "model-0").read_text() == "/own"

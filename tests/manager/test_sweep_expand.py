@@ -387,7 +387,8 @@ def test_generation_follows_the_gpus_unless_it_is_said(tmp_path: Path) -> None:
     body = "{kind: rl, model: fino1-8b, data: math, resources: {gpus_per_node: %s}%s}"
     assert one(tmp_path, body % (8, ""))["generation"] == {"mode": "colocate"}
     assert one(tmp_path, body % (4, ""))["generation"] == {"mode": "colocate"}
-    assert one(tmp_path, body % (8, ", generation: server"))["generation"] == {"mode": "server"}
+    served = one(tmp_path, body % ("8, server_gpus: 4", ", generation: server"))
+    assert served["generation"] == {"mode": "server"}
 
 
 def test_a_model_folder_is_known_by_its_content(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -169,9 +168,7 @@ def test_a_folder_that_is_no_run_directory_is_told(tmp_path: Path) -> None:
 
 
 def test_the_rendezvous_port_follows_from_the_schedulers_id_unless_it_is_taken() -> None:
-    free = next(number for number in range(1, 1000) if rendezvous_port(str(number)) == 10_000 + number)
-    assert rendezvous_port(str(free + 20_000)) == 10_000 + free
-    with socket.socket() as other:
-        other.bind(("", 10_000 + free))
-        assert rendezvous_port(str(free)) not in (0, 10_000 + free)
+    number = next(number for number in range(1, 1000) if rendezvous_port(str(number)) == 10_000 + number)
+    # Another job of the node whose id leads there, a moment later: torch has not opened it yet.
+    assert rendezvous_port(str(number + 20_000)) not in (0, 10_000 + number)
     assert rendezvous_port("") > 0

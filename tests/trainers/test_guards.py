@@ -39,7 +39,18 @@ def test_a_state_that_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pyt
     told = disk.problem(tmp_path, disk.Sizes(10**9, 10**9, zero_stage=2), step=10)
     assert told is not None
     # Weights twice, master weights and two moments are 20 bytes, a tenth more to be sure, and the export 4.
-    assert "needs 26.07 GB, 20.00 GB are free; nothing was written" in told
+    assert "needs 26.07 GB, 20.00 GB are free; nothing was written" in told[0]
+    assert told[1] == pytest.approx(26.07e9, rel=1e-3)  # known to `manager sweep`, which goes on when they are free
+
+
+def test_half_a_state_gives_its_room_to_a_whole_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torn = tmp_path / "torn-checkpoint-4"
+    torn.mkdir()
+    (torn / "model.safetensors").touch()
+    usage = SimpleNamespace(free=0)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: usage if torn.exists() else SimpleNamespace(free=10**9))
+    assert disk.problem(tmp_path, disk.Sizes(1000, 1000), step=8) is None
+    assert not torn.exists()
 
 
 def test_equal_rewards_for_many_steps_are_told_with_the_likely_cause(root: Path, model: dict[str, str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -241,6 +243,14 @@ class Endpoint(BaseHTTPRequestHandler):
             return
         answer = content.split("Answer:\n")[1].split("\n")[0]
         reference = content.split("Reference answer:\n")[1].split("\n")[0]
+        if answer == "drip":
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # until nobody listens any more
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.1)
+            return
         if answer == "broken":
             self._send({"error": {"message": "no such model"}})
             return
@@ -331,3 +341,9 @@ def test_the_answers_that_a_dead_judge_still_owes_are_not_waited_for(server: Thr
     with pytest.raises(Failed, match="does not answer"):
         given("judge_verifier", [judged(Outcome.WRONG, text=str(n)) for n in range(50 * judge.AT_ONCE)], **at(server))
     assert len(server.seen) < 25 * judge.AT_ONCE * judge.TRIES, "not even half of them were asked"
+
+
+def test_a_judge_whose_answer_never_ends_does_not_hold_the_step(server: ThreadingHTTPServer, monkeypatch):
+    monkeypatch.setattr("trainers.judge.PAUSE_S", 0.0)
+    with pytest.raises(Failed, match="the answer did not end in time"):
+        given("judge_verifier", [judged(Outcome.WRONG, text="drip")], **{**at(server), "timeout_s": 0.5})

@@ -28,8 +28,8 @@ stages:
 def saved_by(tmp_path: Path, deepspeed: str, before: int, after: int) -> tuple[Store, Path, str]:
     """A store in which a job has a state of `before` processes, and the sweep that gives it `after` of them."""
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
-    (tmp_path / "model" / "chat_template.jinja").write_text("{{ messages }}")
+    for name in ("config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja"):  # all that is looked at
+        (tmp_path / "model" / name).write_text("{}")
     store, file = Store.open(tmp_path / "runs", create=True), tmp_path / "more.yaml"
     file.write_text(SWEEP % (deepspeed, before), encoding="utf-8")
     [entry] = load(file, None).jobs

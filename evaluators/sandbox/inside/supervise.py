@@ -169,10 +169,11 @@ def _input_once(content: bytes) -> int:
 def _command(run: _Run, _source: bytes, stdin: bytes) -> int:
     main = 0
     last = len(run.header["steps"]) - 1
+    end = time.monotonic() + run.header["wall_s"]
     for number, step in enumerate(run.header["steps"]):
         run.step = number
         run.started = time.monotonic()
-        run.limits["wall_s"] = step["wall_s"]
+        run.limits["wall_s"] = min(step["wall_s"], end - run.started)
 
         def execute(argv: list[str] = step["argv"]) -> int:
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)
