@@ -20,8 +20,9 @@ from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.benchmarks._legalbench_tasks import INSTRUCTIONS, NEEDS_PROMPT_TEXT, SEVERAL_LABELS
 from evaluators.data import default_data_dir, load_rows, require
 from evaluators.scoring import answers
-from evaluators.scoring.choice import labels_in, score_label, score_letter
+from evaluators.scoring.choice import score_letter
 from evaluators.scoring.labels import normal, scores_by_task
+from evaluators.scoring.stated_label import labels_in, score_label
 from manager.errors import UserError
 
 LOG = logging.getLogger(__name__)

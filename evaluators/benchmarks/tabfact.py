@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluators.benchmark import DataSource, Item, Sampler, Score
 from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.data import load_rows
-from evaluators.scoring.choice import score_label
+from evaluators.scoring.stated_label import score_label
 
 SOURCE = DataSource(hub="wenhu/tab_fact", config="tab_fact", folder="tabfact")
 LABELS = ("entailed", "refuted")

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.benchmark import Outcome
-from evaluators.scoring.choice import find_label, find_letter, score_label, score_letter
+from evaluators.scoring.choice import find_letter, score_letter
+from evaluators.scoring.stated_label import find_label, score_label
 
 OPTIONS = {
     "A": "Disclose the error to the patient",
