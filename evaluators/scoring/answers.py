@@ -33,12 +33,14 @@ _PHRASE = re.compile(
     r"(?:,\s*(?:then|therefore|thus|hence)\s*,)?"
     r"(?:\s*[:：]|\s+(?:is|are|should\s+be|would\s+be|must\s+be|remains?|stays|equals|=)\b\s*:?|\s*=(?!=)"
     r"|\s*(?:→|⇒|=>|->))"
-    r"|\bans\.(?=\s)"
+    r"|\bans\.(?=\s)|^[\s*_#]*(?:(?:final|correct|my)\s+)?answer\s+[-–—]\s+(?=[^\n]{1,40}$)"
     r"|(?:最终|正确|最后)?答案\s*(?:应该|应|就)?\s*[是为选:：]+|(?:故|应|因此|所以)选\s*(?:择|项)?\s*[:：]?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,
 )
 # "The wrong answer is 12" states none.
-_OF_ANOTHER = re.compile(r"\b(?:wrong|incorrect|false|mistaken|other|another|alternative|tempting)\s+$", re.IGNORECASE)
+_OF_ANOTHER = re.compile(
+    r"\b(?:wrong|incorrect|false|mistaken|other|another|alternative|tempting|each|every|which|any)\s+$", re.IGNORECASE
+)
 # "Wait, no: it's D": what takes back an answer, and what puts another in its place.
 _BACK = (
     r"(?:wait|hold\s+on|no|nope|hm+|actually|sorry|oops|correction|rather|(?:scratch|strike)\s+that|my\s+mistake|"
@@ -59,10 +61,10 @@ _CORRECTED = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"[.!?…](?:\s|$)|[;\n]|\s[—–-]\s")
+_SENTENCE_END = re.compile(r"(?<!\\)[.!?…](?:\s|$)|[;\n]|\s[—–-]\s")
 # Windows keep the search linear in texts that repeat themselves for megabytes; an answer stands at the end.
 _MAX_ANSWER = 4000
-_MAX_TAIL = 200_000
+MAX_TAIL = 200_000
 _MAX_MATCHES = 64
 
 
@@ -70,12 +72,14 @@ _MAX_MATCHES = 64
 class Found:
     """`text` as the model wrote it; `how` names the form: boxed, tag, hashes, json, table, phrase, correction.
 
-    `at` is its place in the last `_MAX_TAIL` characters.
+    `at` is its place in the last `MAX_TAIL` characters. `text` is without what the writer does not stand behind, `line`
+    with it: the text of an option may itself be a hypothesis.
     """
 
     text: str
     how: str
     at: int = 0
+    line: str = ""
 
 
 def without_thinking(completion: str) -> str:
@@ -88,7 +92,7 @@ def without_thinking(completion: str) -> str:
 
 def boxed(text: str) -> list[str]:
     r"""The contents of the last `\boxed{…}`s with balanced braces, in order; `\boxed 5` gives `5`."""
-    return [found.text for found in _boxes(text[-_MAX_TAIL:])]
+    return [found.text for found in _boxes(text[-MAX_TAIL:])]
 
 
 def _boxes(text: str) -> list[Found]:
@@ -162,19 +166,27 @@ def _cells(text: str) -> list[Found]:
 
 def phrases(text: str) -> list[str]:
     """What follows each 'the answer is' or 'Answer:' up to the end of its line, in order. Not 'the wrong answer is'."""
-    return [found.text for found in _phrases(text[-_MAX_TAIL:])]
+    return [found.text for found in _phrases(text[-MAX_TAIL:]) if found.text]
 
 
 def _phrases(text: str) -> list[Found]:
     rests = []
     own = committed(text)
-    for match in deque(_PHRASE.finditer(own), maxlen=_MAX_MATCHES):
-        if _OF_ANOTHER.search(own, max(0, match.start() - 20), match.start()):
+    for match in deque(_PHRASE.finditer(text), maxlen=_MAX_MATCHES):
+        start, end = match.span()
+        if _OF_ANOTHER.search(text, max(0, start - 20), start):
             continue
-        rest = _rest(own, match.end())
-        if rest:
-            rests.append(Found(rest, "phrase", match.end()))
+        stated = _rest(own, end) if own[end - 1] == text[end - 1] else ""
+        line = _rest(text, end)
+        if stated or (line and _is_own(text, end)):
+            rests.append(Found(stated, "phrase", end, line))
     return rests
+
+
+def _is_own(text: str, end: int) -> bool:
+    """Whether a line up to a place is the writer's own, whatever it goes on to state."""
+    before = text[max(text.rfind("\n", 0, end) + 1, end - _MAX_ANSWER) : end]
+    return committed(before) == before
 
 
 def _rest(text: str, start: int) -> str:
@@ -205,7 +217,7 @@ def statements(text: str) -> list[Found]:
 
     A correction comes before what it corrects; whether it is an answer is for the caller to see.
     """
-    text = text[-_MAX_TAIL:]
+    text = text[-MAX_TAIL:]
     explicit_forms = [
         *reversed(_boxes(text)),
         *reversed(_matches(_TAGGED, text, "tag")),
@@ -223,9 +235,9 @@ def statements(text: str) -> list[Found]:
     later = [found for found in said if back is not None and found.at > back.start()]
     earlier = [found for found in said if found not in later]
     ordered = [*reversed(corrections), *reversed(later), *explicit_forms, *reversed(earlier)]
-    return [found for found in ordered if found.text]
+    return [found for found in ordered if found.text or found.line]
 
 
 def explicit(text: str) -> Found | None:
     """The most explicit statement of an answer there is, or None; a correction is left to who can read it."""
-    return next((found for found in statements(text) if found.how != "correction"), None)
+    return next((found for found in statements(text) if found.text and found.how != "correction"), None)

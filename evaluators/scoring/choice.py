@@ -17,7 +17,6 @@ from evaluators.scoring.choice_words import (
     CALLED_FALSE,
     CONDITIONAL,
     GOES_ON_AS_ANSWER,
-    LEADS,
     REJECTED_AFTER,
     REJECTED_BEFORE,
     after_another,
@@ -31,7 +30,7 @@ from evaluators.scoring.choice_words import (
     marked,
 )
 from evaluators.scoring.commitment import committed
-from evaluators.scoring.typography import plain_prose
+from evaluators.scoring.typography import LEADS, plain_prose
 
 TAIL = 20_000
 _SHORT = 300  # of a text this short, naming one option's text is an answer
@@ -59,8 +58,7 @@ def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True)
     """(letter, how it was found), or None. `complete` allows the forms that only a finished answer has."""
     text = plain_prose(text[-TAIL:])
     for found in answers.statements(text):
-        letter = _corrected(found.text, options) if found.how == "correction" else _letter_in(found.text, options)
-        if letter:
+        if letter := _stated(found, options):
             return letter, found.how
     letters = "".join(options)
     own = committed(text)
@@ -91,6 +89,14 @@ def _closing(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
         return None
     letter = _ending(lines[-1], options)
     return (letter, "end of the last line") if letter else None
+
+
+def _stated(found: answers.Found, options: Mapping[str, str]) -> str | None:
+    if found.how == "correction":
+        return _corrected(found.text, options)
+    if found.line != found.text and (letter := _option_text(found.line, options, whole=False)):
+        return letter
+    return _letter_in(found.text, options)
 
 
 def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
@@ -201,8 +207,8 @@ def _contains(text: str, part: str) -> bool:
 
 
 def _ending(line: str, options: Mapping[str, str]) -> str | None:
-    """The letter in brackets, in bold or after `option` with which a line ends, its option's text before or after it."""
-    match = next((match for match in reversed(list(marked("".join(options)).finditer(line)))), None)
+    """The letter in brackets, in bold or after `option` with which a line ends, with or without its option's text."""
+    match = next(reversed(list(marked("".join(options)).finditer(line))), None)
     if match is None or _is_rejected(line, *match.span(match.lastgroup or 0), match.start()):
         return None
     rest = plain_words(line[match.end() :])

@@ -14,7 +14,10 @@ _OPEN, _CLOSE = r"[*_`(\[{\"'\\$]*", r"[*_`)\]}\"'$]*"
 _REASON = r"(?:because|since|as|due|for|given|but|based|per|not|rather|instead|over)\b"
 _AFTER = rf"(?=[*_`)\]}}\"'$]*\s*(?:$|[\n.,;:!?)✅✔—–(]|-\s|{_REASON}))"
 _AFTER_A = rf"(?=[*_`)\]}}\"'$]*\s*(?:$|[\n.,;:!?)\]}}*_\"'—–(✅✔|<]|-\s|(?:is|was|and)\b|{_REASON}))"
-_CORRECT = r"(?:(?:is|was|seems|appears|remains|being|as)\s+(?:(?:clearly|definitely|thus|also|likely|indeed|therefore)\s+)*)"
+_CORRECT = (
+    r"(?:(?:is|was|seems|appears|remains|being|as)\s+"
+    r"(?:(?:clearly|definitely|thus|also|likely|indeed|therefore)\s+)*)"
+)
 _GOOD = (
     r"(?:(?:the|a|most|probably|likely|only)\s+)*"
     r"(?:(?:correct|right|best|appropriate|true|answer|likely|accurate|suitable)\b|(?:remaining|possible|valid|plausible)\s+"
@@ -37,14 +40,14 @@ REJECTED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 AROUND = "().:[]{}*#<>\"'` _-–—~$!,✅✔☑👉•→⇒➡➤∴=|"
-LEADS = re.compile(r"(?:[\s*_`✅✔☑👉•→⇒➡➤∴▶]|=>|->|>\s)+")
 _FALSE = r"false|no|incorrect|wrong|not\s+correct"
 _TRUE = r"true|correct|right|yes"
 CALLED_FALSE = re.compile(rf"[\s.)\]:*–—-]*(?:{_FALSE}|[❌✗✘])[\s.!*]*$", re.IGNORECASE)
 # The verdict of a line on one option, not a word of the option: `Right-sided pain`.
 CALLED = re.compile(
     r"(?:^|[-–—:(*]\s*|\b(?:is|was|are|→)\s+(?:(?:clearly|also|the|therefore)\s+)*)"
-    rf"(?:(?P<false>{_FALSE})|(?P<true>{_TRUE}))\b(?=[*_)\s]*(?:[.,;:!)]|$|[—–]|-\s|because\b|since\b|as\b|answer\b|option\b|choice\b))"
+    rf"(?:(?P<false>{_FALSE})|(?P<true>{_TRUE}))\b"
+    r"(?=[*_)\s]*(?:[.,;:!)]|$|[—–]|-\s|(?:because|since|as|answer|option|choice)\b))"
     r"|(?P<cross>[❌✗✘])|(?P<tick>[✅✔☑✓])",
     re.IGNORECASE,
 )
@@ -54,9 +57,12 @@ GOES_ON_AS_ANSWER = re.compile(
 CONDITIONAL = re.compile(r"\s*(?:only\s+|even\s+)?(?:if|when)\b|[\s*)]*(?:\?|->|→)", re.IGNORECASE)
 # A capital letter after another word is part of a name (`hepatitis B`, `group A`), except after these.
 _BEFORE_A_LETTER = frozenset(
-    "option options choice choices answer letter so thus hence therefore then that and but or because since as while "
-    "whereas think believe say conclude only is clearly indeed here although though if with which makes making than "
-    "be leaves leaving answers now no not between both either out actually finally overall probably".split()
+    re.findall(
+        "[a-z]+",
+        "option options choice choices answer letter so thus hence therefore then that and but or because since as "
+        "while whereas think believe say conclude only is clearly indeed here although though if with which makes "
+        "making than be leaves leaving answers now no not between both either out actually finally overall probably",
+    )
 )
 
 
@@ -146,7 +152,10 @@ def asserted(letters: str) -> re.Pattern[str]:
 @lru_cache(maxsize=64)
 def concluded(letters: str) -> re.Pattern[str]:
     """A sentence that says nothing but a letter, after words that conclude: `So, B.`, `It's (B).`, `Hence option B`."""
-    then = r"(?:so|thus|therefore|hence|then|consequently|overall|finally|in\s+(?:conclusion|short|summary)|by\s+elimination)"
+    then = (
+        r"(?:so|thus|therefore|hence|then|consequently|overall|finally|in\s+(?:conclusion|short|summary)|"
+        r"by\s+elimination)"
+    )
     it = r"(?:it|that|this)(?:\s+is|'s|\s+must\s+be)(?:\s+(?:probably|likely|most\s+likely|clearly|definitely))?"
     return re.compile(
         rf"(?:^|(?<=[.!?;:\n])|(?<=\s))[\s*_]*(?i:{then}\b[\s,:]*(?:{it}\s+)?|{it}\s+)"

@@ -66,7 +66,7 @@ _OPEN_ENDS = re.compile(r"\b(?:but|however|yet)\b|,(?=\s)", re.IGNORECASE)
 
 _WOULD = re.compile(r"\bwould\b", re.IGNORECASE)
 _SUPPOSED = re.compile(
-    r"\b(?:if|unless)\b(?!\s+(?:i|we)\s+(?:had|have|were|was|must)\b)"
+    r"\b(?:if|unless)\b(?!\s+(?:i|we)\s+(?:had|have|were|was|must)\s+(?:to\s+)?(?:choose|pick|guess|answer|select|say|decide|bet)\b)"
     r"|(?:^|(?<=[,;:(.]))\s*(?:had|were|should)\s+(?:the|it|this|that|he|she|they|we|there|an?|his|her|its)\b",
     re.IGNORECASE,
 )

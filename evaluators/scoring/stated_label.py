@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from evaluators.benchmark import Score
 from evaluators.scoring import answers
-from evaluators.scoring.choice import TAIL, bare, judge, plain_words
-from evaluators.scoring.choice_words import CONDITIONAL, LEADS, REJECTED_BEFORE
+from evaluators.scoring.choice import TAIL, bare, judge
+from evaluators.scoring.choice_words import CONDITIONAL, REJECTED_BEFORE
 from evaluators.scoring.commitment import committed
 from evaluators.scoring.typography import plain_prose
 
@@ -32,14 +32,20 @@ _OPPOSITES: tuple[tuple[str, str], ...] = (
 )
 # `no significant difference` is no answer: there `no` belongs to the next word.
 _BARE = frozenset(("yes", "no"))
-_STANDS_ALONE = re.compile(r"\s*(?:$|[.,;:!?)\]}*_\"'—–✅✔(\n-])|\s*/|\s+(?:because|since|as|due|based|given|but|not|or|and)\b")
+_STANDS_ALONE = re.compile(
+    r"\s*(?:$|[.,;:!?)\]}*_\"'—–✅✔(\n/-])|\s+(?:because|since|as|due|based|given|but|not|or|and)\b"
+)
 _REASONS = ("because", "since", "as ", "due to", "based on", "given", "rather than", "instead of", "✅", "✔")
 _DENIED = re.compile(
     r"(?:\b(?:not|never|cannot|no|nothing|none|neither|nor|fails?\s+to|without)\b|n't\b)(?P<between>(?:\W+\w+){0,4}?)\W*$",
     re.IGNORECASE,
 )
-_PLAINLY = re.compile(r"(?:\W*(?:be|been|fully|directly|actually|explicitly|clearly|strictly|quite|it|the|is|are|at|all|"
-                      r"supported|entailed|nor|or|rows?|evidence|data|table)\b)*\W*", re.IGNORECASE)  # fmt: skip
+# What may stand between `not` and the label for the denial to be one of the label itself.
+_PLAINLY = re.compile(
+    r"(?:\W*(?:be|been|fully|directly|actually|explicitly|clearly|strictly|quite|it|the|is|are|at|all|supported|entailed|"
+    r"nor|or|rows?|evidence|data|table)\b)*\W*",
+    re.IGNORECASE,
+)
 _UNDECIDED = re.compile(
     r"\b(?:if|whether|to\s+(?:check|determine|see|decide|verify|find|judge|assess|test))\b[^.;:\n]*$", re.IGNORECASE
 )
@@ -113,7 +119,7 @@ def _another_label(rest: str, labels: tuple[str, ...]) -> bool:
 
 
 def _mentions(text: str, labels: tuple[str, ...]) -> list[str]:
-    """Labels stated in `text`, each as its longest form (`irrelevant` is not `relevant`); a denial states the opposite."""
+    """Labels stated in `text`, each as its longest form (`irrelevant` is not `relevant`); denied, the opposite one."""
     found = []
     for match in _any_label(labels).finditer(text):
         label = labels[int((match.lastgroup or "_0")[1:])]

@@ -20,6 +20,9 @@ _SAME = {
 }
 _TAGS = re.compile(r"</?(?:b|strong|i|em|u|p|br|li|span|div|code|h[1-6])(?:\s[^<>\n]{0,80})?\s*/?>", re.IGNORECASE)
 
+# Ticks, arrows and bullets before an answer.
+LEADS = re.compile(r"(?:[\s*_`✅✔☑👉•→⇒➡➤∴▶]|=>|->|>\s)+")
+
 # As LaTeX, for the parsers. A space keeps `2π` and `\pi r` apart.
 _SYMBOLS = {
     "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ",

@@ -210,7 +210,6 @@ WRONG = [
     ("18", r"\boxed{\text{eighteen}}"),
     ("18", "The answer is 5 or 18."),
     ("18", "The answer is not 18, it is 20."),
-    ("18", "So we see that the answer cannot be 18."),
     ("18", "\\boxed{\\text{The answer is not } 18}"),
     ("18", "\\boxed{1 8}"),
     ("18", "The answer is 20. The wrong answer is 18."),
@@ -260,6 +259,7 @@ def test_another_answer_is_wrong(gold: str, completion: str) -> None:
         "",
         "   \n",
         "I cannot solve this problem, because the statement is unclear.",
+        "So we see that the answer cannot be 18.",
     ],
 )
 def test_no_answer_is_told_apart(completion: str) -> None:
