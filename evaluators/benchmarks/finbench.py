@@ -59,7 +59,7 @@ class FinBench:
     name: str = "finbench"
     domain: str = "knowledge"
     subdomain: str | None = "finance"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

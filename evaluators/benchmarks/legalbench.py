@@ -105,7 +105,7 @@ class LegalBench:
     name: str = "legalbench"
     domain: str = "knowledge"
     subdomain: str | None = "law"
-    version: int = 3
+    version: int = 4
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -22,7 +22,7 @@ class PubMedQA:
     name: str = "pubmedqa"
     domain: str = "knowledge"
     subdomain: str | None = "medicine"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -29,7 +29,7 @@ class TabFact:
     name: str = "tabfact"
     domain: str = "knowledge"
     subdomain: str | None = "tables"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -15,8 +15,8 @@ THINK_OPEN = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 THINK_CLOSE = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 
 _BOXED = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=\{|[^\s{\\])")
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL)
-_HASHES = re.compile(r"^\s*####\s*(\S.*?)\s*$", re.MULTILINE)
+_TAG = re.compile(r"<(/?)answer>", re.IGNORECASE)
+_HASHES = re.compile(r"^[ \t]{0,8}####[ \t]*(\S.*)$", re.MULTILINE)
 _NAME = r"(?:answer|conclusion|choice|option|letter|classification|label|prediction|verdict)"
 _JSON = re.compile(
     rf"[\"'](?:\w{{1,20}}[_ ])?{_NAME}[\"']\s*:\s*"
@@ -33,7 +33,7 @@ _PHRASE = re.compile(
     r"(?:,\s*(?:then|therefore|thus|hence)\s*,)?"
     r"(?:\s*[:：]|\s+(?:is|are|should\s+be|would\s+be|must\s+be|remains?|stays|equals|=)\b\s*:?|\s*=(?!=)"
     r"|\s*(?:→|⇒|=>|->))"
-    r"|\bans\.(?=\s)|^[\s*_#]*(?:(?:final|correct|my)\s+)?answer\s+[-–—]\s+(?=[^\n]{1,40}$)"
+    r"|\bans\.(?=\s)|^[ \t*_#]{0,8}(?:(?:final|correct|my)\s+)?answer\s+[-–—]\s+(?=[^\n]{1,40}$)"
     r"|(?:最终|正确|最后)?答案\s*(?:应该|应|就)?\s*[是为选:：]+|(?:故|应|因此|所以)选\s*(?:择|项)?\s*[:：]?",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -50,12 +50,12 @@ _BACK = (
 )
 # After a box, only this lets a later sentence count for more than the box.
 _TAKEN_BACK = re.compile(
-    r"(?:^|[.!?…,;:—–(\n-])\s*(?:wait|hold\s+on|sorry|oops|correction|scratch\s+that|on\s+second\s+thoughts?|"
+    r"(?:^|[.!?…,;:—–(\n-])[ \t*_]{0,4}(?:wait|hold\s+on|sorry|oops|correction|scratch\s+that|on\s+second\s+thoughts?|"
     r"i\s+made\s+an?\s+(?:\w+\s+)?(?:mistake|error)|that(?:'s|’s|\s+is|\s+was)\s+(?:wrong|not\s+right|incorrect))\b",
     re.IGNORECASE,
 )
 _CORRECTED = re.compile(
-    rf"(?:^|[.!?…;—–(\n-]|,(?=\s*(?:wait|sorry|actually|correction)\b))\s*(?:{_BACK}\b[\s,.:;!…—–-]*)+"
+    rf"(?:^|[.!?…;—–(\n-]|,(?=[ \t]?(?:wait|sorry|actually|correction)\b))[ \t*_]{{0,4}}(?:{_BACK}\b[\s,.:;!…—–-]*)+"
     r"(?:(?:(?:it|that|this)(?:\s+(?:is|was|should\s+be|must\s+be|has\s+to\s+be)|'s|’s)|(?:should|must)\s+be|"
     r"i\s+mean(?:t)?|make\s+(?:it|that))\b\s*:?\s*)?(?P<rest>[^\n]{1,120})",
     re.IGNORECASE,
@@ -135,6 +135,18 @@ def _matches(pattern: re.Pattern[str], text: str, how: str) -> list[Found]:
             content = "" if content in ("null", "None") else content.replace("\\\\", "\\").replace('\\"', '"')
         found.append(Found(content, how, match.start()))
     return found
+
+
+def _tagged(text: str) -> list[Found]:
+    """The last `<answer>…</answer>`."""
+    opened, last = None, None
+    for match in _TAG.finditer(text):
+        if not match[1]:
+            opened = match
+        elif opened is not None:
+            last = Found(text[opened.end() : match.start()].strip(), "tag", opened.start())
+            opened = None
+    return [last] if last else []
 
 
 def _cells(text: str) -> list[Found]:
@@ -220,7 +232,7 @@ def statements(text: str) -> list[Found]:
     text = text[-MAX_TAIL:]
     explicit_forms = [
         *reversed(_boxes(text)),
-        *reversed(_matches(_TAGGED, text, "tag")),
+        *_tagged(text),
         *reversed(_matches(_HASHES, text, "hashes")),
         *reversed(_matches(_JSON, text, "json")),
         *reversed(_cells(text)),

@@ -158,7 +158,7 @@ def concluded(letters: str) -> re.Pattern[str]:
     )
     it = r"(?:it|that|this)(?:\s+is|'s|\s+must\s+be)(?:\s+(?:probably|likely|most\s+likely|clearly|definitely))?"
     return re.compile(
-        rf"(?:^|(?<=[.!?;:\n])|(?<=\s))[\s*_]*(?i:{then}\b[\s,:]*(?:{it}\s+)?|{it}\s+)"
+        rf"(?:^|(?<=[.!?;:\n])|(?<=\s))[\s*_]{{0,6}}(?i:{then}\b[\s,:]*(?:{it}\s+)?|{it}\s+)"
         rf"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?{_OPEN}(?P<letter>[{letters}{letters.lower()}])"
         rf"(?={_CLOSE}\s*(?:[.!;\n]|$))",
     )

@@ -108,14 +108,12 @@ def _spans(sentence: str, hypotheses: bool) -> Iterator[Span]:
     main = _main_clause(sentence)
     if main:
         yield 0, main
-    position = main
-    while match := _OTHERS.search(sentence, position):
-        turn = _TURN.search(sentence, match.end())
-        position = turn.start() if turn else len(sentence)
-        yield match.start(), position
-    for match in _OPEN.finditer(sentence, main):
-        turn = _OPEN_ENDS.search(sentence, match.end())
-        yield match.start(), turn.start() if turn else len(sentence)
+    for pattern, ends in ((_OTHERS, _TURN), (_OPEN, _OPEN_ENDS)):
+        position = main
+        while match := pattern.search(sentence, position):
+            turn = ends.search(sentence, match.end())
+            position = turn.start() if turn else len(sentence)
+            yield match.start(), position
     if match := _CONCEDED_LAST.search(sentence, main):
         closing = sentence.find(")", match.end()) if match["bracket"] else -1
         yield match.start(), closing + 1 or len(sentence)

@@ -47,11 +47,16 @@ def final_answer(text: str, gold: str, *, truncated: bool = False) -> tuple[str,
         if not found.text or (found.how == "phrase" and _DENIED.match(found.text)):
             continue
         if found.how not in ("phrase", "correction", "boxed"):
-            return (found.text, found.how) if not _NOTHING.fullmatch(unwrap(found.text)) else None
+            return None if _says_nothing(found.text) else (found.text, found.how)
         value = _VALUE[found.how](found.text)
         if value is not None:
-            return (value, found.how) if not _NOTHING.fullmatch(unwrap(value)) else None
+            return None if _says_nothing(value) else (value, found.how)
     return None if truncated else _closing(text, gold)
+
+
+def _says_nothing(value: str) -> bool:
+    """`unknown`, `None`, or no letter and no digit at all."""
+    return len(value) <= _SHORT and _NOTHING.fullmatch(unwrap(value)) is not None
 
 
 def _closing(text: str, gold: str) -> tuple[str, str] | None:
@@ -73,7 +78,7 @@ def _closing(text: str, gold: str) -> tuple[str, str] | None:
         return _content(segments[-1]), "last formula"
     whole = tail.strip()
     empty = re.search(r"[^\W_]", re.sub(r"\\[a-zA-Z]+", "", whole)) is None
-    if empty or len(whole) > _SHORT or _REFUSED.search(whole) or _NOTHING.fullmatch(whole):
+    if empty or len(whole) > _SHORT or _REFUSED.search(whole) or _says_nothing(whole):
         return None
     # The words "It is even." answer a question for a word, and no question for a number.
     worded = _PROSE.search(unwrapped_prose(whole)) is not None
