@@ -61,7 +61,7 @@ _CORRECTED = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"(?<!\\)[.!?…](?:\s|$)|[;\n]|\s[—–-]\s")
+_SENTENCE_END = re.compile(r"(?<!\\)[.!?…](?:\s|$)|[;\n]|\s—\s")
 # Windows keep the search linear in texts that repeat themselves for megabytes; an answer stands at the end.
 _MAX_ANSWER = 4000
 MAX_TAIL = 200_000

@@ -15,6 +15,7 @@ from evaluators.scoring.choice_words import (
     AROUND,
     CALLED,
     CALLED_FALSE,
+    CALLED_RIGHT,
     CONDITIONAL,
     GOES_ON_AS_ANSWER,
     REJECTED_AFTER,
@@ -63,6 +64,8 @@ def find_letter(text: str, options: Mapping[str, str], *, complete: bool = True)
     letters = "".join(options)
     own = committed(text)
     if letter := _last_accepted(asserted, letters, own) or _only_true(letters, text):
+        return letter, "stated as correct"
+    if letter := _text_called_right(own, options):
         return letter, "stated as correct"
     return _closing(own, options) if complete else None
 
@@ -200,6 +203,19 @@ def _option_text(text: str, options: Mapping[str, str], *, whole: bool) -> str |
         return None
     where = plain.find(plain_words(options[longest[0]]))
     return None if re.search(r"\b(?:not|unlike|than|except)\W*$", plain[:where]) else longest[0]
+
+
+def _text_called_right(text: str, options: Mapping[str, str]) -> str | None:
+    """`Cross-linking of DNA is the best answer`, where no other option's text is called so."""
+    words = f" {plain_words(text)} "
+    named = []
+    for letter, option in options.items():
+        said = f" {plain_words(option)}"
+        place = words.find(said) if len(said) > 3 else -1
+        while place >= 0 and not CALLED_RIGHT.match(words, place + len(said)):
+            place = words.find(said, place + 1)
+        named += [letter] if place >= 0 else []
+    return named[0] if len(named) == 1 else None
 
 
 def _contains(text: str, part: str) -> bool:

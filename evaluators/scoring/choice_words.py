@@ -23,6 +23,7 @@ _GOOD = (
     r"(?:(?:correct|right|best|appropriate|true|answer|likely|accurate|suitable)\b|(?:remaining|possible|valid|plausible)\s+"
     r"(?:option|choice|answer)|only\s+(?:option|choice|answer|one))"
 )
+CALLED_RIGHT = re.compile(rf" {_CORRECT}{_GOOD}")
 REJECTED_AFTER = re.compile(
     r"[\s*_)\]\"':–—-]*(?:is|was|are|would\s+be|seems|can|could|cannot|does|doesn't|isn't|did|has|might|may)?\s*"
     r"(?:clearly\s+|also\s+|therefore\s+|definitely\s+)?"
@@ -135,12 +136,14 @@ def asserted(letters: str) -> re.Pattern[str]:
     noun = r"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?"
     verb = (
         r"(?i:choose|chose|choosing|select|selecting|pick|picking|(?:go|going|went)\s+with|opt\s+for|settle\s+on|"
-        r"stick\s+with|vote\s+for|say)"
+        r"stick\s+with|vote\s+for)"
     )
+    opinion = r"(?i:(?:i|we|i'd|i'll)\s+(?:(?:would|will|still|now|then)\s+)*(?:think|believe|say|answer))"
     return re.compile(
         rf"(?i:\b(?:option|choice|answer)\s+)?[*(\[\"']*\b(?P<subject>[{letters}])\b[*)\]\"']*\s*"
         rf"(?:\([^()\n]{{0,120}}\)\s*)?(?=(?:[:,\-–—][^.\n]{{0,120}}?)?\s*{_CORRECT}{_GOOD})"
         rf"|\b{verb}\s+{noun}{_OPEN}(?P<object>{letter})(?!\s+[a-z]{{2,}}ing)"
+        rf"|\b{opinion}\s+{noun}{_OPEN}(?P<opinion>{letter})(?={_CLOSE}\s*(?:[.;\n]|$))"
         rf"|\b(?P<fits>[{letters}])\s+best\s+(?:explains|fits|describes|matches|answers|accounts)\b"
         rf"|\b(?i:must|has\s+to|should)\s+be\s+{noun}{_OPEN}(?P<must>{letter})(?={_CLOSE}\s*(?:[.,;]|$))"
         rf"|\b(?i:(?:leaves?|leaving|left)\b(?:\s+(?:us|me|with|only|just))*|(?:remaining|correct)\s+(?:one\s+)?is)"

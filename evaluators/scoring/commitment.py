@@ -20,6 +20,8 @@ _ANY = re.compile(
     re.IGNORECASE,
 )
 
+# Not "the answer is B, right?".
+_QUESTION = re.compile(r"(?<!, right)(?<!, correct)(?<!, no)(?<!n't it)\?[*_\"')\]\s]*$", re.IGNORECASE)
 # "Although A is plausible, C is right": the clause ends at the comma before the main one.
 _CONCEDED_FIRST = re.compile(
     r"\W*(?:(?:and|but|so|now)\b\W*)?(?:(?P<noun>despite|in\s+spite\s+of|notwithstanding)|"
@@ -102,7 +104,7 @@ def _sentences(text: str) -> Iterator[Span]:
 
 
 def _spans(sentence: str, hypotheses: bool) -> Iterator[Span]:
-    if sentence.rstrip("*_\"')] ").endswith("?"):
+    if _QUESTION.search(sentence):
         yield 0, len(sentence)
         return
     main = _main_clause(sentence)

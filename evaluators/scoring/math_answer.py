@@ -6,6 +6,7 @@ The most explicit statement counts; only a finished answer may end in its result
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from evaluators.scoring import answers
 from evaluators.scoring.commitment import committed
@@ -33,6 +34,7 @@ _PROSE = re.compile(r"\b[A-Za-z]{3,}\b")
 _OTHERS = re.compile(r",?\s+(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\s", re.IGNORECASE)
 _REMARK = re.compile(r"(?<=\S)\s+\((?!mod\b)[^()]*[A-Za-z]{3,}[^()]*\)[\s.*]*$")
 _REASON = re.compile(r"(?<=[^\d\s])\.(?:\s|$)|\.\s|\s(?:because|since|as|which|so)\s")
+_JOINED = re.compile(r"\s*,?\s*(?:,|\bor\b|\band\b)\s*", re.IGNORECASE)
 _SHORT = 40
 # Sums that test the answer stand behind it.
 _CHECK = re.compile(
@@ -108,6 +110,8 @@ def _from_phrase(rest: str) -> str:
     rest = _REMARK.sub("", _OTHERS.split(rest, maxsplit=1)[0])
     if read_number(rest) is not None:
         return rest
+    if listed := _several(rest):
+        return listed
     if (segments := _segments(rest)) and not re.search(r"\d", rest[: segments[0].start()]):
         return _content(segments[0])
     sentence = _REASON.split(rest)[0]
@@ -118,6 +122,17 @@ def _from_phrase(rest: str) -> str:
     if re.fullmatch(r"(?:\s*[A-Za-z']{2,}\s+)*.{0,3}[-\d].*", sentence) and re.match(r"[A-Za-z']{2,}\s", sentence):
         return last_number(sentence) or sentence
     return sentence
+
+
+def _several(rest: str) -> str | None:
+    """Formulas that are joined and nothing else: `$x=1$ or $x=-2$`."""
+    segments = _segments(rest)
+    if len(segments) < 2 or rest[: segments[0].start()].strip(" *_"):
+        return None
+    between = (rest[one.end() : other.start()] for one, other in pairwise(segments))
+    if not all(_JOINED.fullmatch(text) for text in between):
+        return None
+    return ", ".join(_content(segment) for segment in segments)
 
 
 def _from_correction(rest: str) -> str | None:

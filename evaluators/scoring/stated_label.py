@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from evaluators.benchmark import Score
 from evaluators.scoring import answers
-from evaluators.scoring.choice import TAIL, bare, judge
+from evaluators.scoring.choice import TAIL, bare, judge, plain_words
 from evaluators.scoring.choice_words import CONDITIONAL, REJECTED_BEFORE
 from evaluators.scoring.commitment import committed
 from evaluators.scoring.typography import plain_prose
@@ -31,10 +32,15 @@ _OPPOSITES: tuple[tuple[str, str], ...] = (
     (r"valid", r"invalid"),
 )
 # `no significant difference` is no answer: there `no` belongs to the next word.
-_BARE = frozenset(("yes", "no"))
+_BARE = frozenset(("yes", "no", "maybe"))
+# Words that describe the next one (`the correct number`), unless they end what is said of the statement.
+_ADJECTIVES = frozenset(("true", "false", "untrue", "correct", "incorrect", "accurate", "inaccurate", "unsupported"))
+_PREDICATE = re.compile(r"\s+(?:by|according|in|with|on|overall|that|when|per|for)\b", re.IGNORECASE)
+_SO = re.compile(r"\b(?:so|therefore|thus|hence|consequently)\b", re.IGNORECASE)
 _STANDS_ALONE = re.compile(
     r"\s*(?:$|[.,;:!?)\]}*_\"'—–✅✔(\n/-])|\s+(?:because|since|as|due|based|given|but|not|or|and)\b"
 )
+_EITHER = re.compile(r"[*_\"']*\s*(?:,?\s*(?:or|and)\b|/)\s*[*_\"']*", re.IGNORECASE)
 _REASONS = ("because", "since", "as ", "due to", "based on", "given", "rather than", "instead of", "✅", "✔")
 _DENIED = re.compile(
     r"(?:\b(?:not|never|cannot|no|nothing|none|neither|nor|fails?\s+to|without)\b|n't\b)(?P<between>(?:\W+\w+){0,4}?)\W*$",
@@ -70,6 +76,9 @@ def find_label(text: str, labels: tuple[str, ...], *, complete: bool = True) -> 
         return None
     ends = (("last line", lines[-1]), ("first line", lines[0]))
     for how, line in ends:
+        if label := next((one for one in labels if plain_words(line) == plain_words(one)), None):
+            return label, how
+    for how, line in ends:
         if label := _leading(line, labels):
             return label, how
     for how, line in ends if _opposites(labels) else ends[:1]:
@@ -91,7 +100,8 @@ def _label_in(statement: str, labels: tuple[str, ...]) -> str | None:
 
 
 def _only_label(text: str, labels: tuple[str, ...]) -> str | None:
-    mentioned = set(_mentions(text, labels))
+    """The one label that is stated, after `so` if a label is stated there."""
+    mentioned = set(_mentions(_SO.split(text)[-1], labels)) or set(_mentions(text, labels))
     return mentioned.pop() if len(mentioned) == 1 else None
 
 
@@ -120,14 +130,20 @@ def _another_label(rest: str, labels: tuple[str, ...]) -> bool:
 
 def _mentions(text: str, labels: tuple[str, ...]) -> list[str]:
     """Labels stated in `text`, each as its longest form (`irrelevant` is not `relevant`); denied, the opposite one."""
+    matches = [(match, labels[int((match.lastgroup or "_0")[1:])]) for match in _any_label(labels).finditer(text)]
+    for (one, label), (other, another) in pairwise(matches):
+        if label != another and _EITHER.fullmatch(text, one.end(), other.start()):
+            return [named for _, named in matches]  # "yes or no", also where that is denied
     found = []
-    for match in _any_label(labels).finditer(text):
-        label = labels[int((match.lastgroup or "_0")[1:])]
+    for match, label in matches:
         if CONDITIONAL.match(text, match.end()) or _UNDECIDED.search(text[max(0, match.start() - 200) : match.start()]):
             continue
-        if label.lower() in _BARE and not _STANDS_ALONE.match(text, match.end()):
+        said = match.group().lower()
+        if said in _BARE and not _STANDS_ALONE.match(text, match.end()):
             continue
-        before = re.split(r"[.,;:]\s|\bbut\b", text[max(0, match.start() - 60) : match.start()])[-1]
+        if said in _ADJECTIVES and not (_STANDS_ALONE.match(text, match.end()) or _PREDICATE.match(text, match.end())):
+            continue
+        before = re.split(r"[.,;:]\s|\(|\bbut\b", text[max(0, match.start() - 60) : match.start()])[-1]
         denied = _DENIED.search(before)
         if denied is None and not REJECTED_BEFORE.search(before):
             found.append(label)
