@@ -131,7 +131,7 @@ def _same_letter(gold: str, answer: str) -> bool:
 
 def _same_in_base(gold: re.Match[str], answer: str) -> bool:
     squeezed = re.sub(r"[\s,]", "", unwrap(answer)).lower()
-    squeezed = re.sub(r"^[a-z]\w?=", "", squeezed)
+    squeezed = squeezed.rsplit("=", 1)[-1]
     squeezed = re.sub(r"\(?base-?(\w+?)\)?$", r"_\1", squeezed)
     squeezed = re.sub(r"^\((\w+)\)(?=_)", r"\1", squeezed)
     squeezed = re.sub(r"_[{(]*_?(\w+?)[})]*$", lambda match: f"_{_BASES.get(match[1], match[1])}", squeezed)

@@ -13,7 +13,15 @@ from evaluators.scoring.commitment import committed
 from evaluators.scoring.numbers import find_last_number, last_number, read_number, tidy, unwrap
 from evaluators.scoring.typography import LEADS
 
-_SEGMENT = re.compile(r"\$\$?(.+?)(?<!\\)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
+# Dollars enclose a formula where no space stands inside of them and no digit behind: `$2 + $3 = $5` are amounts.
+_SEGMENT = re.compile(
+    r"\$\$(.+?)(?<!\\)\$\$|\$(?!\s)((?:[^$\n\\]|\\.)+?)(?<!\s)\$(?!\d)"
+    r"|\$ ((?:[^$\n\\]|\\.)+?) \$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]"
+    r"|\\begin\{(?:align|equation|gather)\w*\*?\}(.+?)\\end\{(?:align|equation|gather)",
+    re.DOTALL,
+)
+_SIDES = re.compile(r"=|\\approx(?![a-zA-Z])")
+_RELATION = re.compile(r"[<>]|\\(?:l|g|n)eq?(?![a-zA-Z])|\\(?:in|leqslant|geqslant|mid|pmod|equiv)(?![a-zA-Z])")
 # "The answer is not 18" states none.
 _DENIED = re.compile(
     r"(?:\\\w+\{)?\s*(?:definitely\s+|certainly\s+)?not\s+(?:equal\s+to\s+)?[}\s$\\(*-]*\d", re.IGNORECASE
@@ -29,7 +37,7 @@ _REFUSED = re.compile(
     r"unknown|unclear|undetermined|depends|let\s+(?:me|us)|let's)\b|:\s*$|\b(?:is|answer)\W*$",
     re.IGNORECASE,
 )
-_PROSE = re.compile(r"\b[A-Za-z]{3,}\b")
+_PROSE = re.compile(r"\b[A-Za-z][a-z]{2,}\b")
 # After the answer: "18, not 20", "18 rather than 20", "18 (since 9 + 9 = 18)".
 _OTHERS = re.compile(r",?\s+(?:not|rather\s+than|instead\s+of|as\s+opposed\s+to)\s", re.IGNORECASE)
 _REMARK = re.compile(r"(?<=\S)\s+\((?!mod\b)[^()]*[A-Za-z]{3,}[^()]*\)[\s.*]*$")
@@ -68,12 +76,16 @@ def _closing(text: str, gold: str) -> tuple[str, str] | None:
     if check and re.search(r"\d", tail[: check.start()]):
         tail = tail[: check.start()]
     segments = [match for match in _SEGMENT.finditer(tail) if not _PROSE.search(unwrapped_prose(_content(match)))]
-    numeric = read_number(tidy(gold)) is not None
-    if segments and not numeric:
-        return _content(segments[-1]), "last formula"
+    if segments and read_number(tidy(gold)) is None:
+        formula = _content(segments[-1])
+        return (formula.rsplit("=", 1)[-1] if formula.count("=") > 1 else formula), "last formula"
+    values = [
+        match for match in segments if re.search(r"\d", _content(match)) and not _RELATION.search(_content(match))
+    ]
     number = find_last_number(tail)
-    if segments and number and number.end() <= segments[-1].end() and re.search(r"\d", _content(segments[-1])):
-        return _content(segments[-1]).rsplit("=", 1)[-1].strip(), "last formula"
+    inside = number and next((match for match in segments if match.start() <= number.start() < match.end()), None)
+    if values and number and (inside or number.end() <= values[-1].end()):
+        return _number_in(_content(values[-1])), "last formula"
     if number and not _DENIED_BEFORE.search(tail[: number.start()]):
         return number.group().strip(), "last number"
     if segments:
@@ -87,14 +99,24 @@ def _closing(text: str, gold: str) -> tuple[str, str] | None:
     return (whole, "whole text") if not worded or _PROSE.search(unwrapped_prose(unwrap(gold))) else None
 
 
+def _number_in(formula: str) -> str:
+    r"""The last side of `36 - 19 = 17 = x` or `3/7 \approx 0.43` that is a number; else the last side."""
+    sides = [side.strip() for side in _SIDES.split(formula)]
+    return next((side for side in reversed(sides) if read_number(side) is not None), sides[-1])
+
+
 def unwrapped_prose(formula: str) -> str:
     r"""What a formula says in words outside of its commands: nothing for `\frac{\text{cm}}{2}`."""
     command = r"\\(?:text|mbox|mathrm|textbf|mathbf|operatorname)\s*\{[^{}]*\}|\\[a-zA-Z]+|\{[a-z]+\}"
-    return re.sub(command, " ", formula)
+    return re.sub(command, " ", re.sub(r"\\(?:begin|end)\s*\{\w+\*?\}", " ", formula))
 
 
 def _content(match: re.Match[str]) -> str:
-    return next(part for part in match.groups() if part is not None)
+    """What a formula says; of several aligned rows the last side of the last."""
+    content = next(part for part in match.groups() if part is not None)
+    if match.group().startswith("\\begin") or "&=" in content:
+        content = re.split(r"&\s*=|=\s*&", content)[-1].split("\\end{")[0]
+    return content.strip()
 
 
 def _segments(text: str) -> list[re.Match[str]]:
