@@ -31,7 +31,9 @@ _PHRASE = re.compile(
     r"(?:\s+(?:to|of|for)\s+(?:this|the|your)\s+[\w\s]{1,40}?)?"
     r"(?:\s*\([^()\n]{1,40}\)(?=[*_]*\s*[:：=]))?"
     r"(?:,\s*(?:then|therefore|thus|hence)\s*,)?"
-    r"(?:\s*[:：]|\s+(?:is|are|should\s+be|would\s+be|must\s+be|remains?|stays|equals|=)\b\s*:?|\s*=(?!=)"
+    r"(?:\s+(?:here|now|in\s+this\s+case)\b)?"
+    r"(?:\s*[:：]|\s+(?:is|are|was|remains?|stays|equals|(?:appears|seems)\s+to\s+be|"
+    r"(?:should|would|must|will|can|has\s+to|have\s+to)\s+(?:(?:therefore|thus|then|only|have\s+to)\s+)?be)\b\s*:?|\s*=(?!=)"
     r"|\s*(?:→|⇒|=>|->))"
     r"|\bans\.(?=\s)|^[ \t*_#]{0,8}(?:(?:final|correct|my)\s+)?answer\s+[-–—]\s+(?=[^\n]{1,40}$)"
     r"|(?:最终|正确|最后)?答案\s*(?:应该|应|就)?\s*[是为选:：]+|(?:故|应|因此|所以)选\s*(?:择|项)?\s*[:：]?",

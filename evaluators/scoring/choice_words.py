@@ -144,7 +144,8 @@ def asserted(letters: str) -> re.Pattern[str]:
         rf"(?:\([^()\n]{{0,120}}\)\s*)?(?=(?:[:,\-–—][^.\n]{{0,120}}?)?\s*{_CORRECT}{_GOOD})"
         rf"|\b{verb}\s+{noun}{_OPEN}(?P<object>{letter})(?!\s+[a-z]{{2,}}ing)"
         rf"|\b{opinion}\s+{noun}{_OPEN}(?P<opinion>{letter})(?={_CLOSE}\s*(?:[.;\n]|$))"
-        rf"|\b(?P<fits>[{letters}])\s+best\s+(?:explains|fits|describes|matches|answers|accounts)\b"
+        rf"|\b(?P<fits>[{letters}])\s+(?:best\s+(?:explains|fits|describes|matches|answers|accounts)|fits\s+best)\b"
+        rf"|\b(?i:makes|making)\s+{noun}{_OPEN}(?P<makes>[{letters}]){_CLOSE}\s+(?i:the\s+(?:correct|right|best|most))\b"
         rf"|\b(?i:must|has\s+to|should)\s+be\s+{noun}{_OPEN}(?P<must>{letter})(?={_CLOSE}\s*(?:[.,;]|$))"
         rf"|\b(?i:(?:leaves?|leaving|left)\b(?:\s+(?:us|me|with|only|just))*|(?:remaining|correct)\s+(?:one\s+)?is)"
         rf"\s+{noun}{_OPEN}(?P<left>{letter})(?={_CLOSE}\s*(?:[.,;\n]|$|as\b|which\b))"
@@ -163,7 +164,9 @@ def concluded(letters: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?:^|(?<=[.!?;:\n])|(?<=\s))[\s*_]{{0,6}}(?i:{then}\b[\s,:]*(?:{it}\s+)?|{it}\s+)"
         rf"(?i:(?:the\s+)?(?:option|choice|answer|letter)\s+)?{_OPEN}(?P<letter>[{letters}{letters.lower()}])"
-        rf"(?={_CLOSE}\s*(?:[.!;\n]|$))",
+        rf"(?={_CLOSE}\s*(?:[.!;\n]|$))"
+        rf"|\b(?i:points?\s+to|corresponds\s+to|supports?|suggests?)\s+{_OPEN}(?P<points>[{letters}]){_CLOSE}[.\s]*$"
+        rf"|\b(?P<would>[{letters}]){_CLOSE}\s+(?i:would|must|should|has\s+to)\s+be\s+{_GOOD}[\w\s]{{0,20}}[.\s*]*$",
     )
 
 

@@ -63,7 +63,8 @@ _OPEN = re.compile(
     r"\b(?:to|let\s+us|let's|let\s+me)\s+(?:check|see|determine|decide|verify|find\s+out|judge|assess|test)\s+if\b",
     re.IGNORECASE,
 )
-_TURN = re.compile(r"\b(?:but|however|yet)\b", re.IGNORECASE)
+# Where the writer speaks again: "some say B, so …", "…, but the answer is C".
+_TURN = re.compile(r"\b(?:but|however|yet|therefore|thus|hence)\b|,\s*(?:and\s+)?so\b", re.IGNORECASE)
 _OPEN_ENDS = re.compile(r"\b(?:but|however|yet)\b|,(?=\s)", re.IGNORECASE)
 
 _WOULD = re.compile(r"\bwould\b", re.IGNORECASE)
@@ -118,7 +119,8 @@ def _spans(sentence: str, hypotheses: bool) -> Iterator[Span]:
             yield match.start(), position
     if match := _CONCEDED_LAST.search(sentence, main):
         closing = sentence.find(")", match.end()) if match["bracket"] else -1
-        yield match.start(), closing + 1 or len(sentence)
+        turn = _TURN.search(sentence, match.end())
+        yield match.start(), closing + 1 or (turn.start() if turn else len(sentence))
     if hypotheses and (match := _WOULD.search(sentence, main)):
         yield from _hypothesis(sentence, main, match.start())
 
@@ -143,4 +145,5 @@ def _hypothesis(sentence: str, main: int, would: int) -> Iterator[Span]:
     start = supposed.start()
     if would < start:
         start = max(main, *(sentence.rfind(mark, main, would) + 1 for mark in _CLAUSE_STARTS))
-    yield start, len(sentence)
+    turn = _TURN.search(sentence, max(would, supposed.end()))
+    yield start, turn.start() if turn else len(sentence)
