@@ -86,7 +86,8 @@ def _closing(text: str, options: Mapping[str, str]) -> tuple[str, str] | None:
         led = None if _listed(lines, how, letters) else _led_by(line, options)
         if led and _is_verdict(*led, options):
             return led[0], how
-    if letter := _option_text(text.strip(), options, whole=len(text.strip()) <= _SHORT):
+    named = sum(enumerated(letters).match(line) is not None for line in lines)
+    if letter := _option_text(text.strip(), options, whole=len(text.strip()) <= _SHORT and named < 2):
         return letter, "text of the option"
     if hedged(letters).search(lines[-1]):
         return None

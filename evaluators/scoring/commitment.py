@@ -16,7 +16,7 @@ _ENDS = re.compile(r"[.!?]+[*_\"')\]]*(?=\s)|[;\n]")
 _ANY = re.compile(
     r"\?|\b(?:al)?though\b|\balbeit\b|\bdespite\b|\bspite\b|\bnotwithstanding\b|\bwhil(?:e|st)\b|\bwhereas\b|\bif\b|"
     r"\bhad\b|\bwere\b|\bgranted\b|\badmittedly\b|\b(?:some|many|most|others?|several|people|students|one|you|"
-    r"someone|somebody|anyone|it|whether|doubt|suppose|assum\w*|think|believe|sure|certain|clear|pretend|imagine)\b|\bfirst\s+(?:glance|sight|look)\b|\bsurface\b|\b(?:mistake|error|trap|distractor)",
+    r"someone|somebody|anyone|it|whether|doubt|decide|choose|determine|tell|suppose|assum\w*|think|believe|sure|certain|clear|pretend|imagine)\b|\bfirst\s+(?:glance|sight|look)\b|\bsurface\b|\b(?:mistake|error|trap|distractor)",
     re.IGNORECASE,
 )
 
@@ -52,7 +52,8 @@ _OTHERS = re.compile(
     r"(?:is|was|seems)\s+tempting\s+to)\b"
     r"|\b(?:at\s+first\s+(?:glance|sight|look)|on\s+the\s+surface)\b"
     r"|\b(?:a|the|one|another)\s+(?:very\s+)?(?:common|frequent|typical|popular|usual|easy)\s+"
-    r"(?:mistake|error|trap|distractor|misconception|wrong\s+\w+)\b",
+    r"(?:mistake|error|trap|distractor|misconception|wrong\s+\w+)\b"
+    r"|\b(?:cannot|can't|could\s+not|hard\s+to)\s+(?:decide|choose|determine|tell)\b",
     re.IGNORECASE,
 )
 # "Let us check whether the answer is C": nothing is said yet.

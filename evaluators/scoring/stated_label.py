@@ -34,12 +34,15 @@ _OPPOSITES: tuple[tuple[str, str], ...] = (
 # `no significant difference` is no answer: there `no` belongs to the next word.
 _BARE = frozenset(("yes", "no", "maybe"))
 # Words that describe the next one (`the correct number`), unless they end what is said of the statement.
-_ADJECTIVES = frozenset(("true", "false", "untrue", "correct", "incorrect", "accurate", "inaccurate", "unsupported"))
+_ADJECTIVES = frozenset(
+    ("true", "false", "untrue", "correct", "incorrect", "accurate", "inaccurate", "unsupported", "other")
+)
 _PREDICATE = re.compile(r"\s+(?:by|according|in|with|on|overall|that|when|per|for)\b", re.IGNORECASE)
 _SO = re.compile(r"\b(?:so|therefore|thus|hence|consequently)\b", re.IGNORECASE)
 _STANDS_ALONE = re.compile(
-    r"\s*(?:$|[.,;:!?)\]}*_\"'—–✅✔(\n/-])|\s+(?:because|since|as|due|based|given|but|not|or|and)\b"
+    r"[*_\"')\]}]*\s*(?:$|[.,;:!?—–✅✔(\n/-])|[*_\"')]*\s+(?:because|since|as|due|based|given|but|not)\b"
 )
+_NEAR = 300  # so near to its end an answer that does not call it one may name its label
 _EITHER = re.compile(r"[*_\"']*\s*(?:,?\s*(?:or|and)\b|/)\s*[*_\"']*", re.IGNORECASE)
 _REASONS = ("because", "since", "as ", "due to", "based on", "given", "rather than", "instead of", "✅", "✔")
 _DENIED = re.compile(
@@ -81,7 +84,8 @@ def find_label(text: str, labels: tuple[str, ...], *, complete: bool = True) -> 
     for how, line in ends:
         if label := _leading(line, labels):
             return label, how
-    for how, line in ends if _opposites(labels) else ends[:1]:
+    last, first = (("last line", lines[-1][-_NEAR:]), ("first line", lines[0][:_NEAR]))
+    for how, line in (last, first) if _opposites(labels) else (last,):
         if label := _only_label(line, labels):
             return label, how
     return None

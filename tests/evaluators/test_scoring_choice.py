@@ -185,6 +185,17 @@ LETTERS = [
     ("D", "D - it acts on the proteasome"),
     ("C", "A. first\nB. second\nC. third\nD. fourth\n\nC is the best answer."),
     ("C", "C is correct. The patient has hepatitis B."),
+    ("B", "Most experts say radicals matter less, so the answer is B."),
+    ("B", "If the drug were stopped, the pressure would rise, so the answer is B."),
+    ("B", "So the answer should be B, right? Yes, B."),
+    ("B", "Cross-linking of DNA is the best choice. Generation of free radicals would be wrong."),
+    ("B", "I'd choose B over A."),
+    ("B", "This makes option B the best choice."),
+    ("B", "The answer appears to be B."),
+    ("B", "The correct answer in this case is B."),
+    ("A", "I think A."),
+    ("B", "B\n\nA: 5%\nB: 70%\nC: 15%\nD: 10%"),
+    ("B", "**Answer: B**\n\n- **A** – not the correct answer.\n- **C** – the correct answer if he were older."),
 ]
 
 NO_LETTER = [
@@ -235,6 +246,10 @@ NO_LETTER = [
     "\\boxed{}",
     "❌ A\n❌ B",
     "I'm sorry, but I can't help with that.",
+    "I cannot decide between A (Disclose the error to the patient) and B (Cross-linking of DNA).",
+    "A man.\n\nA. 0%\nB. 25%\nC. 50%\nD. 100%",
+    "The correct answer is not listed among the options.",
+    "Answer: E",
 ]
 
 

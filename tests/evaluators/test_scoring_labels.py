@@ -79,6 +79,11 @@ LABELS = [
     ("Incorrect", ("Correct", "Incorrect"), "The description is not correct."),
     ("Contradiction", ("Contradiction", "Entailment"), "The premise contradicts the hypothesis."),
     # what the writer does not stand behind
+    ("refuted", ENTAILMENT, "The statement is incorrect. The correct number is 5."),
+    ("refuted", ENTAILMENT, "The first half is entailed but the second half is refuted, so the whole is refuted."),
+    ("refuted", ENTAILMENT, "If it were 1990, the statement would hold, but it is 1991, so the statement is refuted."),
+    ("refuted", ENTAILMENT, 'The statement "all were true home games" is refuted.'),
+    ("no", YES_NO_MAYBE, "**No**\n\nYes, the clause mentions audits, but only in passing."),
     ("no", YES_NO_MAYBE, "The answer is no, though some would say the answer is yes."),
     ("no", YES_NO_MAYBE, "While one might think the answer is yes, the answer is no."),
     ("no", YES_NO_MAYBE, "The answer is no. Others might answer yes."),
@@ -119,6 +124,9 @@ NO_LABEL = [
     "Is the answer yes?",
     "If the groups were larger, the answer would be yes.",
     "Yes and no.",
+    "Maybe more research is needed.",
+    "It is not possible to say yes or no.",
+    "There was no 'high-risk' type, no or trace regurgitation.",
 ]
 
 

@@ -208,6 +208,13 @@ RIGHT = [
     ("\\frac{17}{21}", '{"answer": "\\\\frac{17}{21}"}'),
     ("\\frac{1}{2}", "\\boxed{½}"),
     ("52_8", "So $y = 52_8$."),
+    ("1,-2", "The answer is $x=1$ or $x=-2$."),
+    ("17", "Then we subtract the other three: $36 - 7 - 2 - 10 = 17 = x$."),
+    ("0.43", "As $t$ must be positive, $t = \\frac{3}{7} \\approx 0.43.$"),
+    ("p - q", "So\n\\begin{align*}\nS &= 2p - p - q \\\\\n&= p - q.\n\\end{align*}"),
+    ("(15,-29)", "At $t = 2,$ $(x,y) = (2^3 + 7, -3 \\cdot 2^2 - 17) = (15,-29).$"),
+    ("300", "A bag costs $1.50 x 50 = $75.\nTherefore, the chef spent $75 x 4 = $300 for the four bags."),
+    ("18", "If she sells 9 eggs at $2, she would make $18, so the answer is 18."),
 ]
 
 WRONG = [
