@@ -42,7 +42,7 @@ class MathBenchmark:
     source: DataSource
     sampler: Sampler
     read: Callable[[Mapping[str, Any], int], tuple[str, str, str, str]]
-    version: int = 3
+    version: int = 4
     domain: str = "math"
     subdomain: str | None = None
     # Worked training problems, for demonstrations; the AIME and the AMC have none of their own here.

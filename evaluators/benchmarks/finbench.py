@@ -16,7 +16,7 @@ from typing import Any
 from evaluators.benchmark import DataSource, Item, Sampler, Score
 from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.data import load_rows, require
-from evaluators.scoring.choice import score_label
+from evaluators.scoring.stated_label import score_label
 from manager.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class FinBench:
     name: str = "finbench"
     domain: str = "knowledge"
     subdomain: str | None = "finance"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -20,8 +20,9 @@ from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.benchmarks._legalbench_tasks import INSTRUCTIONS, NEEDS_PROMPT_TEXT, SEVERAL_LABELS
 from evaluators.data import default_data_dir, load_rows, require
 from evaluators.scoring import answers
-from evaluators.scoring.choice import labels_in, score_label, score_letter
+from evaluators.scoring.choice import score_letter
 from evaluators.scoring.labels import normal, scores_by_task
+from evaluators.scoring.stated_label import labels_in, score_label
 from manager.errors import UserError
 
 LOG = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class LegalBench:
     name: str = "legalbench"
     domain: str = "knowledge"
     subdomain: str | None = "law"
-    version: int = 3
+    version: int = 4
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

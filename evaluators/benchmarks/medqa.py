@@ -21,7 +21,7 @@ class MedQA:
     name: str = "medqa"
     domain: str = "knowledge"
     subdomain: str | None = "medicine"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

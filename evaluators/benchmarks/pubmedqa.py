@@ -10,7 +10,7 @@ from evaluators.benchmark import DataSource, Item, Sampler, Score
 from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.benchmarks._pubmedqa_split import TEST_IDS
 from evaluators.data import load_rows
-from evaluators.scoring.choice import score_label
+from evaluators.scoring.stated_label import score_label
 
 # The hub has one split of 1000; the official test half is picked by its ids.
 SOURCE = DataSource(
@@ -28,7 +28,7 @@ class PubMedQA:
     name: str = "pubmedqa"
     domain: str = "knowledge"
     subdomain: str | None = "medicine"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from evaluators.benchmark import DataSource, Item, Sampler, Score
 from evaluators.benchmarks._choice import SAMPLER, ask_for, other_than
 from evaluators.data import load_rows
-from evaluators.scoring.choice import score_label
+from evaluators.scoring.stated_label import score_label
 
 SOURCE = DataSource(hub="wenhu/tab_fact", config="tab_fact", folder="tabfact")
 LABELS = ("entailed", "refuted")
@@ -29,7 +29,7 @@ class TabFact:
     name: str = "tabfact"
     domain: str = "knowledge"
     subdomain: str | None = "tables"
-    version: int = 2
+    version: int = 3
     source: DataSource = SOURCE
     sampler: Sampler = SAMPLER
 

@@ -12,15 +12,65 @@ _COLUMN = re.compile(
     re.DOTALL,
 )
 _TRANSPOSED = re.compile(r"\^\{?\s*(?:T|\\top|\\intercal|\\mathsf\{T\}|\\text\{T\})\s*\}?$")
-_OPENINGS = ("\\left(", "\\left[", "\\left\\langle", "\\langle", "(", "[", "<")
-_CLOSINGS = ("\\right)", "\\right]", "\\right\\rangle", "\\rangle", ")", "]", ">")
+_BRACKETS = tuple(
+    zip(
+        ("\\left(", "\\left[", "\\left\\langle", "\\langle", "(", "[", "<"),
+        ("\\right)", "\\right]", "\\right\\rangle", "\\rangle", ")", "]", ">"),
+        strict=True,
+    )
+)
 
+_UNIT = re.compile(
+    r"(?<=\S)\s*\\(?:text|mbox|mathrm)\s*\{\s*(?P<words>[A-Za-z][A-Za-z .]*)\}\s*(?:\^\s*\{?\d\}?)?\s*\.?$"
+)
+_LABEL = re.compile(r"^\\(?:text|mathrm|mbox)\s*\{(?P<words>[A-Za-z ,'’]+)[:=]?\s*\}\s*[:=]?\s*(?=[-\d.\\$])")
+_SENTENCE = re.compile(r"\\(?:text|mathrm|mbox)\s*\{(?P<words>[^{}]*[A-Za-z]{2}[^{}]*)\}")
+_NUMBERS = re.compile(
+    r"(?<![\w.,])-?\\?\$?\d[\d,]*(?:\.\d+)?%?(?![\w.,]*\d)"
+    r"(?!\w|\s*(?:hundred|thousand|[mb]illion)|[-/^+*=:<>])"
+)
 # Words that join or deny: an answer with one of them says more than one thing.
 _TURNS = re.compile(r"\b(?:and|or|nor|not|neither|never|no|but|either|except|cannot)\b|n't\b", re.IGNORECASE)
+_BOUNDS = re.compile(r"\b(?:less|more|greater|fewer|than|at|least|most|between|under|over|up|minus|plus|times)\b", re.I)
 _ASIDE = re.compile(r",?\s+(?:not|rather than|instead of|and not)\s+(?:an?\s+|the\s+)?\w+\.?$", re.IGNORECASE)
 _LEADS = frozenset(["is", "are", "was", "were", "be", "on", "in", "at", "to", "a", "an", "the", "its", "called", "by"])
 _BARE = frozenset(("yes", "no", "true", "false"))
 _MOST_WORDS = 12
+
+
+def without_unit(text: str) -> str:
+    r"""A formula without the unit behind it: `8\sqrt{3} \text{ square inches}`, not `x \text{ or } y`."""
+    match = _UNIT.search(text)
+    if match is None or match.start() == 0 or _several(match["words"]):
+        return text
+    return text[: match.start()]
+
+
+def without_label(text: str) -> str:
+    r"""A number without the words before it: `\text{Total: } 33`, `\text{33 in all}`, not `\text{at least } 33`."""
+    if sentence := _SENTENCE.fullmatch(text):
+        numbers = _NUMBERS.findall(sentence["words"])
+        return text if len(numbers) != 1 or _several(sentence["words"]) else str(numbers[0])
+    match = _LABEL.match(text)
+    return text if match is None or _several(match["words"]) else text[match.end() :]
+
+
+def _several(words: str) -> bool:
+    return bool(_TURNS.search(words) or _BOUNDS.search(words))
+
+
+def same_list(gold: str, answer: str) -> bool | None:
+    """Letters or words in any order, where the gold answer is a list of them: `A,D` is `D and A`. Else None."""
+    wanted = _listed(gold)
+    return None if wanted is None else wanted == _listed(answer, alone=True)
+
+
+def _listed(text: str, *, alone: bool = False) -> list[str] | None:
+    plain = re.sub(r"\\[{}]|[{}()\[\]]", " ", unwrap(text)).strip()
+    terms = [term.strip().lower() for term in re.split(r",|\band\b|&", plain) if term.strip()]
+    if not all(re.fullmatch(r"[a-z]|[a-z]{3,}", term) for term in terms) or (len(terms) < 2 and not alone):
+        return None
+    return sorted(terms) if alone or "\\text" in text or "\\mbox" in text else None
 
 
 def one_form(gold: str, answer: str) -> tuple[str, str]:
@@ -30,6 +80,8 @@ def one_form(gold: str, answer: str) -> tuple[str, str]:
         return f"({', '.join(column)})", listed
     if other is not None and column is None and unwrap(gold).strip().startswith(("(", "\\left(", "\\langle")):
         return (_tuple(gold) or gold), f"({', '.join(other)})"
+    if gold.startswith("(") and answer.startswith(("\\langle", "<")):
+        return gold, _tuple(answer) or answer
     return gold, answer
 
 
@@ -45,11 +97,10 @@ def _entries(text: str) -> list[str] | None:
 def _tuple(text: str) -> str | None:
     """A list of coordinates in the parentheses of a point, also where it is written transposed or in angles."""
     plain = _TRANSPOSED.sub("", unwrap(text).strip()).strip()
-    for opening in _OPENINGS:
-        for closing in _CLOSINGS:
-            if plain.startswith(opening) and plain.endswith(closing):
-                inside = plain[len(opening) : -len(closing)].strip()
-                return f"({inside})" if "," in inside else None
+    for opening, closing in _BRACKETS:
+        if plain.startswith(opening) and plain.endswith(closing):
+            inside = plain[len(opening) : -len(closing)].strip()
+            return f"({inside})" if "," in inside else None
     return None
 
 

@@ -11,25 +11,29 @@ from functools import cache, lru_cache
 
 from evaluators.benchmark import Outcome, Score
 from evaluators.scoring import answers
-from evaluators.scoring.forms import enclosed, one_form, states
+from evaluators.scoring.colons import same_time_or_ratio
+from evaluators.scoring.forms import enclosed, one_form, same_list, states, without_label, without_unit
+from evaluators.scoring.intervals import ascending, read_set, same_set
 from evaluators.scoring.isolation import IsolatedCalls, IsolatedFailure, Limits
-from evaluators.scoring.numbers import Plain, last_number, read_number, same_number, tidy, unwrap
+from evaluators.scoring.math_answer import final_answer
+from evaluators.scoring.numbers import Plain, read_number, same_number, tidy, unwrap
+from evaluators.scoring.typography import plain_mathematics
 
 MAX_ANSWER_CHARS = 2000
-_SEGMENT = re.compile(r"\$\$?(.+?)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
 _BASE = re.compile(r"(?P<digits>[0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)_\{?(?P<base>\d{1,2})\}?")
-# "The answer is not 18" states none.
-_DENIED = re.compile(
-    r"(?:\\\w+\{)?\s*(?:definitely\s+|certainly\s+)?not\s+(?:equal\s+to\s+)?[}\s$\\(*-]*\d", re.IGNORECASE
-)
-_DENIED_BEFORE = re.compile(r"(?:\bnot|n't|\bcannot)(?:\s+be)?[\s$*]*$", re.IGNORECASE)
+_BASES = {
+    name: str(base)
+    for base, name in enumerate(
+        ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), start=2
+    )
+}
 _LETTER = re.compile(r"\(?\s*(?P<letter>[A-Za-z])\s*\)?\.?")
 
 
 def score_math(completion: str, gold: str, *, truncated: bool = False) -> Score:
     """Compare the final answer of `completion` with `gold` (LaTeX or plain)."""
-    text = answers.without_thinking(completion)
-    candidate = _extract(text, truncated, gold)
+    text = plain_mathematics(answers.without_thinking(completion)[-answers.MAX_TAIL :])
+    candidate = final_answer(text, gold, truncated=truncated)
     if candidate is None:
         outcome = Outcome.TRUNCATED if truncated else Outcome.NO_ANSWER
         return Score(0.0, outcome, None, "no final answer found")
@@ -49,16 +53,19 @@ def score_math(completion: str, gold: str, *, truncated: bool = False) -> Score:
 
 def same_answer(gold: str, answer: str) -> tuple[bool, str]:
     """Whether the two say the same, and by which comparison. IsolatedFailure where sympy did not end."""
-    gold_tidy, answer_tidy = tidy(gold), tidy(answer)
+    gold_tidy, answer_tidy = (tidy(plain_mathematics(text)) for text in (gold, answer))
     if not answer_tidy:
         return False, "empty"
     if _squeezed(gold_tidy) == _squeezed(answer_tidy):
         return True, "same text"
     if match := _BASE.fullmatch(unwrap(gold_tidy).replace(" ", "")):
         return _same_in_base(match, answer_tidy), "digits and base"
-    gold_number, answer_number = read_number(gold_tidy), read_number(answer_tidy)
+    gold_number, answer_number = read_number(gold_tidy), read_number(without_label(answer_tidy))
     if gold_number is not None and answer_number is not None:
         return same_number(gold_number, answer_number), "numbers"
+    for compare, name in ((same_time_or_ratio, "time or ratio"), (_same_interval, "intervals"), (same_list, "list")):
+        if (same := compare(gold_tidy, answer_tidy)) is not None:
+            return same, name
     if words := _words(gold_tidy):
         said = _words(answer_tidy)
         same = words == said or states(words, answer_tidy) or _same_letter(gold_tidy, answer_tidy)
@@ -68,64 +75,23 @@ def same_answer(gold: str, answer: str) -> tuple[bool, str]:
     return _symbolic(*one_form(gold_tidy, answer_tidy), gold_number)
 
 
+def _same_interval(gold: str, answer: str) -> bool | None:
+    wanted = read_set(gold)
+    given = read_set(answer) if wanted else None
+    return same_set(wanted, given, lambda a, b: same_answer(a, b)[0]) if wanted and given else None
+
+
 def _symbolic(gold: str, answer: str, gold_number: Plain | None) -> tuple[bool, str]:
     if gold_number is not None and not re.search(r"\d|\\pi|\be\b", answer):
         return False, "no number"
-    reply = _worker().call({"gold": _braced(gold), "answer": _braced(_without_prose(answer))})
+    gold, answer = (_braced(_without_prose(ascending(without_unit(text)))) for text in (gold, answer))
+    reply = _worker().call({"gold": gold, "answer": answer})
     return bool(reply["equal"]), "symbolic" if reply["parsed"] else "could not be parsed"
 
 
 @cache
 def _worker() -> IsolatedCalls:
     return IsolatedCalls("evaluators.scoring.math_worker", Limits(cpu_s=5.0, wall_s=45.0, memory_mb=2048))
-
-
-def _extract(text: str, truncated: bool, gold: str) -> tuple[str, str] | None:
-    found = answers.explicit(text)
-    if found is not None and found.how == "phrase" and _DENIED.match(found.text):
-        kept = [rest for rest in answers.phrases(text) if not _DENIED.match(rest)]
-        found = answers.Found(kept[-1], "phrase") if kept else None
-    if found is not None:
-        if found.how == "phrase":
-            return _from_phrase(found.text), "phrase"
-        if found.how == "boxed" and (rests := answers.phrases(unwrap(found.text))):
-            if _DENIED.match(rests[-1]):
-                return found.text, "boxed"
-            return _from_phrase(rests[-1]), "boxed"  # \\boxed{\\text{The answer is } 18}
-        return found.text, found.how
-    if truncated:
-        return None  # a number in the middle of a calculation is no answer
-    tail = text.rstrip()[-2000:]
-    if read_number(tidy(gold)) is None and (segments := _segments(tail)):
-        return segments[-1], "last formula"
-    if (number := last_number(tail)) is not None and not _DENIED_BEFORE.search(tail[: tail.rindex(number)]):
-        return number, "last number"
-    if (segments := _segments(tail)) and read_number(tidy(gold)) is not None:
-        return segments[-1], "last formula"
-    return (tail.strip(), "whole text") if 0 < len(tail.strip()) <= 40 else None
-
-
-def _segments(text: str) -> list[str]:
-    return [next(part for part in match.groups() if part is not None) for match in _SEGMENT.finditer(text)]
-
-
-def _from_phrase(rest: str) -> str:
-    """The answer within 'the answer is …': the whole where it is one, else its first formula or number."""
-    if read_number(rest) is not None:
-        return rest
-    if segments := _segments(rest):
-        first = _SEGMENT.search(rest)
-        before = rest[: first.start()] if first else ""
-        if not re.search(r"\d", before):
-            return segments[0]
-    sentence = re.split(r"(?<=[^\d\s])\.(?:\s|$)|\.\s|\s(?:because|since|as|which|so)\s", rest)[0]
-    if read_number(sentence) is not None or not re.search(r"\d", sentence):
-        return sentence
-    if "=" in sentence:
-        return sentence.rsplit("=", 1)[1]
-    if re.fullmatch(r"(?:\s*[A-Za-z']{2,}\s+)*.{0,3}[-\d].*", sentence) and re.match(r"[A-Za-z']{2,}\s", sentence):
-        return last_number(sentence) or sentence
-    return sentence
 
 
 def _joined_boxes(text: str, gold: str) -> str | None:
@@ -164,9 +130,12 @@ def _same_letter(gold: str, answer: str) -> bool:
 
 
 def _same_in_base(gold: re.Match[str], answer: str) -> bool:
-    squeezed = unwrap(answer).replace(" ", "").replace(",", "")
-    squeezed = re.sub(r"_\{?(?:base)?\{?(\d{1,2})\}*$", r"_\1", squeezed)
-    return squeezed in (f"{gold['digits']}_{gold['base']}", gold["digits"])
+    squeezed = re.sub(r"[\s,]", "", unwrap(answer)).lower()
+    squeezed = squeezed.rsplit("=", 1)[-1]
+    squeezed = re.sub(r"\(?base-?(\w+?)\)?$", r"_\1", squeezed)
+    squeezed = re.sub(r"^\((\w+)\)(?=_)", r"\1", squeezed)
+    squeezed = re.sub(r"_[{(]*_?(\w+?)[})]*$", lambda match: f"_{_BASES.get(match[1], match[1])}", squeezed)
+    return squeezed in (f"{gold['digits']}_{gold['base']}".lower(), gold["digits"].lower())
 
 
 def _braced(text: str) -> str:
@@ -179,6 +148,9 @@ def _braced(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _without_prose(answer: str) -> str:
+def _without_prose(text: str) -> str:
     """`x = 3 or x = 5` becomes a list, so that it is compared as a set."""
-    return re.sub(r"\s*(?:,\s*)?\b(?:or|and)\b\s*", ", ", unwrap(answer)) if "\\" not in answer else answer
+    text = text.replace("**", "^")
+    if not re.search(r"\b(?:or|and)\b", text):
+        return unwrap(text) if "\\" not in text else text
+    return re.sub(r"(?:\s*,)?\s*\b(?:or|and)\b\s*(?:,\s*)?", ", ", unwrap(text))

@@ -20,6 +20,8 @@ def _far_apart(one: Any, other: Any) -> bool:
     a, b = one.evalf(30), other.evalf(30)
     if not (a.is_comparable and b.is_comparable):
         return False
+    if not (a.is_finite and b.is_finite):
+        return bool(a != b)  # oo - oo is no number that could be compared
     if a == 0 or b == 0:
         return bool(abs(a - b) > 1e-20)  # an exact zero may come out as rounding noise
     return bool(abs(a - b) > 1e-6 * max(abs(a), abs(b)))

@@ -21,7 +21,18 @@ class Plain:
 
 # Not the second half of `\\`, which ends a row of a matrix.
 _SPACES = re.compile(r"(?<!\\)\\[,;:!> ]|~|\\quad|\\qquad|[\u00a0\u2009\u202f]")
-_WRAPPERS = re.compile(r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|operatorname|mathit|bf|rm)\s*\{([^{}]*)\}")
+_WRAPPERS = re.compile(
+    r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|operatorname|mathit|bf|rm|boldsymbol|bold|bm|mathsf|underline)"
+    r"\s*\{([^{}]*)\}"
+)
+# What only changes how a formula looks: colour, size, the space between the rows of a matrix.
+_LOOKS = re.compile(
+    r"\\(?:text)?color\s*\{[a-zA-Z]+\}|\\(?:large|Large|LARGE|huge|Huge|displaystyle|textstyle)(?![a-zA-Z])"
+    r"|(?<=\\\\)\s*\[-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\]"
+)
+_ABOUT = re.compile(
+    r"^(?:\\(?:approx|sim|simeq|thickapprox)(?![a-zA-Z])|~|(?:approximately|about|roughly|exactly)\b)\s*", re.IGNORECASE
+)
 _DELIMITERS = re.compile(r"^(?:\$\$?|\\\(|\\\[)|(?:\$\$?|\\\)|\\\])$")
 _INTEGER = r"\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+"
 _NUMBER = re.compile(
@@ -48,6 +59,7 @@ def tidy(text: str) -> str:
     text = re.sub(r"\\(?:left|right)(?![a-zA-Z])", "", text)
     text = text.replace("\\%", "%").replace("\\$", "$").replace("{,}", ",")
     text = re.sub(r",\\!\s*", ",", text)
+    text = _LOOKS.sub("", text)
     text = _SPACES.sub(" ", text)
     text = text.strip(" *`_\t\n").rstrip(".;:, ")
     for _ in range(3):
@@ -72,7 +84,7 @@ def read_number(text: str) -> Plain | None:
     if len(text) > 300:
         return None
     body = unwrap(tidy(text))
-    body = re.sub(r"^[A-Za-z]\w?\s*=\s*", "", body)
+    body = _ABOUT.sub("", re.sub(r"^[A-Za-z]\w?\s*=\s*", "", body))
     body = re.sub(r"^(?P<sign>[-+]?)\s*(?:US)?[$€£¥₹]\s*", r"\g<sign>", body).strip()
     if body.startswith("{") and body.endswith("}"):
         body = body[1:-1].strip()
@@ -158,10 +170,18 @@ _LAST_NUMBER = re.compile(
 )
 
 
-def last_number(text: str) -> str | None:
-    """The last number written in `text`, with its sign and percent."""
+def find_last_number(text: str) -> re.Match[str] | None:
+    """The last number written in `text`, with its sign and percent; the dash of a list is no sign."""
     found = None
     for match in _LAST_NUMBER.finditer(text):
         if any(character.isdigit() for character in match.group()):
-            found = match.group().strip()
+            found = match
+    if found and found.group().startswith("- ") and re.search(r"(?:^|\n)[ \t]*\Z", text[: found.start()]):
+        return _LAST_NUMBER.search(text, found.start() + 1)
     return found
+
+
+def last_number(text: str) -> str | None:
+    """The text of `find_last_number`."""
+    found = find_last_number(text)
+    return found.group().strip() if found else None

@@ -1,4 +1,4 @@
-"""Which option or label a free text chooses."""
+"""Which option a free text chooses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluators.benchmark import Outcome
-from evaluators.scoring.choice import find_label, find_letter, score_label, score_letter
+from evaluators.scoring.choice import find_letter, score_letter
 
 OPTIONS = {
     "A": "Disclose the error to the patient",
@@ -123,6 +123,79 @@ LETTERS = [
     ("D", "Answer: D (not B or C)"),
     ("D", "The answer is D, C being too slow."),
     ("B", "The answer is B, C is wrong."),
+    # what others say, what is conceded, supposed or asked is no statement of the writer
+    ("C", "The answer is C, though some say the answer is B."),
+    ("C", "The answer is C, although one might think the answer is B."),
+    ("C", "Although A, B and D are plausible, C is the best answer."),
+    ("C", "While the answer B is tempting, the answer is C."),
+    ("C", "Despite B being plausible, C is correct."),
+    ("C", "B is incorrect, while C is correct."),
+    ("C", "Some would argue that B is correct, but the correct answer is C."),
+    ("C", "The answer is C. Many students choose B."),
+    ("C", "Answer: C\n\nNote: Someone could argue that B is the best answer."),
+    ("C", "At first glance, B seems correct, but C is correct."),
+    ("C", "If the patient were pregnant, the answer would be B. Here, the answer is C."),
+    ("C", "Answer: C. Had the drug been different, the answer would have been B."),
+    ("C", "The answer is C. B would be correct if the lesion were older."),
+    ("C", "Is the answer B? No. The answer is C."),
+    ("C", "If I had to choose, I would choose C."),
+    # corrections
+    ("D", "The answer is B. Wait, no: it's D."),
+    ("D", "The answer is B... wait, actually it's D."),
+    ("D", "Answer: B. Hmm, on second thought, D."),
+    ("D", "The answer is B. Correction: D."),
+    ("D", "\\boxed{B}\n\nWait, I made a mistake. The correct answer is D."),
+    ("B", "\\boxed{B}. Wait, let me check A and C again. Yes."),
+    # elimination
+    ("D", "A is wrong because of the age. B is incorrect. C can be ruled out. So D."),
+    ("D", "We can eliminate A and B. C is unlikely. This leaves D."),
+    ("D", "Eliminating A, B and C, we are left with D."),
+    ("A", "Not B, since no fever. Not C. Not D. Only A remains."),
+    ("D", "A, B, and C are incorrect. D is the only remaining option."),
+    ("C", "- **A**: ❌ too late\n- **B**: ❌\n- **C**: ✅ fits\n- **D**: ❌"),
+    ("C", "1. Option A: This is incorrect.\n2. Option B: This is incorrect.\n3. Option C: This is correct."),
+    # small letters where they can be nothing else
+    ("B", "I choose b"),
+    ("B", "I would select option (b)."),
+    ("B", "The answer is b because it binds DNA."),
+    ("A", "I'd pick a."),
+    ("B", "option b"),
+    # typography, structure
+    ("D", "Answer: → D"),
+    ("D", "Answer → D"),
+    ("D", "=> D"),
+    ("D", "✅ **D. Inhibition of proteasome**"),
+    ("D", "Answer: D ✅"),
+    ("D", "Answer: Ｄ"),
+    ("D", "Answer：（D）"),
+    ("D", "The answer is “D”."),
+    ("D", "Answer：「D」"),
+    ("D", "Answer: 【D】"),
+    ("D", "所以答案是 D。"),
+    ("D", "故选 D。"),
+    ("D", "__Answer: D__"),
+    ("D", "<b>Answer: D</b>"),
+    ("D", "{'final_answer': 'D'}"),
+    ("D", '```json\n{"reasoning": "because", "answer": "D"}\n```'),
+    ("D", "| Question | Answer |\n| --- | --- |\n| 1 | D |"),
+    ("D", "| Answer | D |"),
+    ("D", "The most appropriate next step is **D) surgery**."),
+    ("D", "Ans. D"),
+    ("D", "It's probably D."),
+    ("D", "D - it acts on the proteasome"),
+    ("C", "A. first\nB. second\nC. third\nD. fourth\n\nC is the best answer."),
+    ("C", "C is correct. The patient has hepatitis B."),
+    ("B", "Most experts say radicals matter less, so the answer is B."),
+    ("B", "If the drug were stopped, the pressure would rise, so the answer is B."),
+    ("B", "So the answer should be B, right? Yes, B."),
+    ("B", "Cross-linking of DNA is the best choice. Generation of free radicals would be wrong."),
+    ("B", "I'd choose B over A."),
+    ("B", "This makes option B the best choice."),
+    ("B", "The answer appears to be B."),
+    ("B", "The correct answer in this case is B."),
+    ("A", "I think A."),
+    ("B", "B\n\nA: 5%\nB: 70%\nC: 15%\nD: 10%"),
+    ("B", "**Answer: B**\n\n- **A** – not the correct answer.\n- **C** – the correct answer if he were older."),
 ]
 
 NO_LETTER = [
@@ -147,55 +220,36 @@ NO_LETTER = [
     "The answer is B-cell lymphoma.",
     "The answer is D-dimer.",
     "B is out. C is out.",
-]
-
-YES_NO_MAYBE = ("yes", "no", "maybe")
-
-LABELS = [
-    ("yes", YES_NO_MAYBE, "yes"),
-    ("yes", YES_NO_MAYBE, "Yes."),
-    ("yes", YES_NO_MAYBE, "Yes, mitochondria play a role."),
-    ("yes", YES_NO_MAYBE, "**Yes**"),
-    ("yes", YES_NO_MAYBE, "Answer: yes"),
-    ("yes", YES_NO_MAYBE, r"\boxed{\text{yes}}"),
-    ("yes", YES_NO_MAYBE, "There was no significant difference in age. The answer is yes."),
-    ("yes", YES_NO_MAYBE, "No difference was seen in controls, yet the effect is clear.\n\nYes"),
-    ("yes", YES_NO_MAYBE, "<think>no, maybe</think>yes"),
-    ("no", YES_NO_MAYBE, "No"),
-    ("no", YES_NO_MAYBE, "no - the difference was not significant"),
-    ("no", YES_NO_MAYBE, "The answer is **no**."),
-    ("no", YES_NO_MAYBE, "The answer is no, although yes would be tempting."),
-    ("maybe", YES_NO_MAYBE, "Maybe."),
-    ("maybe", YES_NO_MAYBE, "The final answer is: maybe"),
-    ("maybe", YES_NO_MAYBE, "The evidence is mixed, so the answer is maybe."),
-    ("entailed", ("entailed", "refuted"), "The statement is entailed."),
-    ("refuted", ("entailed", "refuted"), "The statement is not entailed; it is refuted."),
-    ("refuted", ("entailed", "refuted"), r"\boxed{Refuted}"),
-    ("Irrelevant", ("Relevant", "Irrelevant"), "Irrelevant"),
-    ("Irrelevant", ("Relevant", "Irrelevant"), "The clause is irrelevant."),
-    ("Relevant", ("Relevant", "Irrelevant"), "The clause is relevant."),
-    ("Common Law", ("UCC", "Common Law"), "Answer: common law"),
-    ("UCC", ("UCC", "Common Law"), "The contract is for goods, so the answer is the UCC."),
-    ("Limitation of liability", ("Limitation of liability", "Other"), "Label: limitation of liability."),
-    ("No", ("Yes", "No"), "Answer: No, because the declarant is not a party."),
-    ("yes", YES_NO_MAYBE, 'The answer is "yes".'),
-    ("yes", YES_NO_MAYBE, "Answer: **Yes**"),
-    ("no", YES_NO_MAYBE, "Answer: No."),
-    ("yes", YES_NO_MAYBE, "So, yes."),
-    ("no", YES_NO_MAYBE, "In conclusion, no."),
-    ("maybe", YES_NO_MAYBE, "Answer: Maybe (the evidence is limited)"),
-    ("yes", YES_NO_MAYBE, "**Answer: yes**"),
-    ("no", YES_NO_MAYBE, "The answer to the question is no."),
-    ("yes", YES_NO_MAYBE, "yes\n\nThe study shows no difference."),
-    ("no", YES_NO_MAYBE, "Based on the abstract, the answer is: no"),
-    ("no", YES_NO_MAYBE, "Final answer: **no**"),
-    ("yes", YES_NO_MAYBE, "The conclusion is yes"),
-    ("no", YES_NO_MAYBE, "No, there isn't."),
-    ("yes", YES_NO_MAYBE, "Answer: yes\n"),
-    ("no", YES_NO_MAYBE, "Answer: not yes, but no"),
-    ("no", YES_NO_MAYBE, "Answer: No\n\nThe answer is yes only if the dose is doubled."),
-    ("yes", YES_NO_MAYBE, "Answer: yes, no difference was found."),
-    ("entailed", ("entailed", "refuted"), "Answer: entailed, not refuted"),
+    "Some say the answer is B.",
+    "One might think that the answer is C.",
+    "Although the answer B is tempting, I do not know.",
+    "If the patient were older, the answer would be B.",
+    "If B is correct, then C is wrong.",
+    "Is the answer B? Could it be D?",
+    "Let us check whether the answer is C.",
+    "Suppose the answer is C.",
+    "I don't think the answer is B.",
+    "I doubt that B is correct.",
+    "Many students would choose B.",
+    "I would need more data to choose B or C.",
+    "B or C is correct.",
+    "Please choose A, B, C, or D.",
+    "I choose a treatment that works.",
+    "The answer is a matter of debate.",
+    "Option A describes a drug. Option B describes another one.",
+    "Let's think about option C first.",
+    "Influenza A is likely.",
+    "The patient has hepatitis B.",
+    "A. Disclose the error\nB. Cross-linking\nC. Free radicals\nD. Proteasome",
+    "Let me analyze each option:\n\n**A**: this is about honesty.\n**B**: this is about DNA.",
+    '{"answer": null}',
+    "\\boxed{}",
+    "❌ A\n❌ B",
+    "I'm sorry, but I can't help with that.",
+    "I cannot decide between A (Disclose the error to the patient) and B (Cross-linking of DNA).",
+    "A man.\n\nA. 0%\nB. 25%\nC. 50%\nD. 100%",
+    "The correct answer is not listed among the options.",
+    "Answer: E",
 ]
 
 
@@ -211,29 +265,6 @@ def test_no_letter_is_invented(text: str) -> None:
     assert score_letter(text, "A", OPTIONS, truncated=True).outcome is Outcome.TRUNCATED
 
 
-@pytest.mark.parametrize(("label", "labels", "text"), LABELS)
-def test_stated_label_is_found(label: str, labels: tuple[str, ...], text: str) -> None:
-    score = score_label(text, label, labels)
-    assert score.outcome is Outcome.RIGHT, score
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Mitochondria matter.",
-        "It could be yes or no.",
-        "<think>yes",
-        "Answer: yes, no, maybe",
-        "Answer: yes or no",
-        "Answer: yes/no/maybe",
-        "Answer: yes, maybe",
-    ],
-)
-def test_no_label_is_invented(text: str) -> None:
-    assert score_label(text, "yes", YES_NO_MAYBE).outcome is Outcome.NO_ANSWER
-
-
 def test_another_letter_is_wrong() -> None:
     score = score_letter("The answer is C.", "B", OPTIONS)
     assert (score.value, score.outcome, score.extracted) == (0.0, Outcome.WRONG, "C")
@@ -241,13 +272,11 @@ def test_another_letter_is_wrong() -> None:
 
 def test_answer_before_the_cut_counts() -> None:
     assert score_letter("The answer is B. To explain,", "B", OPTIONS, truncated=True).outcome is Outcome.RIGHT
-    assert score_label("Answer: yes, because", "yes", YES_NO_MAYBE, truncated=True).outcome is Outcome.RIGHT
     assert score_letter("Let us look at B", "B", OPTIONS, truncated=True).outcome is Outcome.TRUNCATED
 
 
 def test_long_answers_are_judged() -> None:
     assert score_letter("A patient. " * 1_000_000 + "The answer is B.", "B", OPTIONS).outcome is Outcome.RIGHT
-    assert score_label("no difference " * 1_000_000 + "\nAnswer: yes", "yes", YES_NO_MAYBE).value == 1.0
 
 
 @given(st.text(max_size=300))
@@ -255,11 +284,27 @@ def test_long_answers_are_judged() -> None:
 def test_any_text_can_be_searched(text: str) -> None:
     letter = find_letter(text, OPTIONS)
     assert letter is None or letter[0] in OPTIONS
-    label = find_label(text, YES_NO_MAYBE)
-    assert label is None or label[0] in YES_NO_MAYBE
 
 
 @given(st.sampled_from("ABCD"), st.text(alphabet="xyz .\n", max_size=80))
 @settings(deadline=None)
 def test_explicit_statement_wins_over_what_stands_before(letter: str, before: str) -> None:
     assert score_letter(f"{before}\nThe answer is ({letter}).", letter, OPTIONS).outcome is Outcome.RIGHT
+
+
+@given(st.sampled_from("ABCD"), st.sampled_from("ABCD"))
+@settings(deadline=None)
+def test_what_others_say_never_counts(chosen: str, other: str) -> None:
+    for text in (
+        f"The answer is {chosen}, though some say the answer is {other}.",
+        f"While one might think the answer is {other}, the answer is {chosen}.",
+        f"The answer is {other}. Wait, no: it's {chosen}.",
+    ):
+        assert score_letter(text, chosen, OPTIONS).extracted == chosen
+
+
+@pytest.mark.parametrize(
+    "unit", ["Wait, no: ", "some say ", "whether ", "if ", "A is wrong, ", "(A) or (B) ", "\n", "*"]
+)
+def test_an_answer_that_repeats_itself_is_judged(unit: str) -> None:
+    assert score_letter(unit * 100_000 + "\n\nThe answer is B.", "B", OPTIONS).outcome is Outcome.RIGHT

@@ -170,6 +170,51 @@ RIGHT = [
         "\\begin{pmatrix} -2 \\\\ -14 \\\\ -7 \\end{pmatrix}",
         "\\boxed{\\left(\\begin{array}{c}-2\\\\-14\\\\-7\\end{array}\\right)}",
     ),
+    # what others say, what is conceded or supposed is no statement of the writer
+    ("18", "The answer is 18, though some say it is 20."),
+    ("18", "The answer is $18$, although one might think the answer is $20$."),
+    ("18", "While one might think the answer is $20$, the answer is $18$."),
+    ("18", "One might think the answer is 20, but it is 18."),
+    ("18", "The answer is 18. If she had sold more, the answer would be 20."),
+    ("18", "The answer is $18$. If we had doubled it, the answer would be $36$."),
+    ("18", "If she sells all of them, she would make 18 dollars."),
+    ("18", "She has 18 apples, although she started with 20."),
+    ("18", "The answer is 18, not 20."),
+    ("18", "The answer is 18 (since 9 + 9 = 18)."),
+    ("18", "Answer: 18 (confidence: 95%)"),
+    # corrections and checks
+    ("18", "The answer is 20. Wait, no: it's 18."),
+    ("18", "Answer: $20$. Actually, that's wrong; it should be $18$."),
+    ("18", "\\boxed{20}. Wait, I made a mistake. The answer is 18."),
+    ("18", "\\boxed{18}. Wait, let me double-check: 3 + 4 = 7. Yes."),
+    ("18", "**18**\n\nCheck: 3 + 4 = 7."),
+    # structure and typography
+    ("18", "The answer is\n\\[\n18\n\\]"),
+    ("18", "The final answer is: $$18$$"),
+    ("18", "Steps: 3, 4.\n\n- $18$"),
+    ("18", "Answer - 18"),
+    ("18", "Answer: → 18"),
+    ("18", "Answer: “18”"),
+    ("18", "Answer: １８"),
+    ("18", "答案是18。"),
+    ("18", '{"answer": 18, "unit": "eggs"}'),
+    ("18", "| Item | Count |\n|---|---|\n| Answer | 18 |"),
+    ("18", "Answer (in eggs): 18"),
+    ("18", "\\boxed{\\text{Total: } 18}"),
+    ("18", "\\boxed{\\text{Janet makes } \\$18}"),
+    ("18", "\\boxed{\\color{red}{18}}"),
+    ("18", "\\boxed{\\approx 18}"),
+    ("\\frac{17}{21}", "### Final Answer\n\n$\\frac{17}{21}$"),
+    ("\\frac{17}{21}", '{"answer": "\\\\frac{17}{21}"}'),
+    ("\\frac{1}{2}", "\\boxed{½}"),
+    ("52_8", "So $y = 52_8$."),
+    ("1,-2", "The answer is $x=1$ or $x=-2$."),
+    ("17", "Then we subtract the other three: $36 - 7 - 2 - 10 = 17 = x$."),
+    ("0.43", "As $t$ must be positive, $t = \\frac{3}{7} \\approx 0.43.$"),
+    ("p - q", "So\n\\begin{align*}\nS &= 2p - p - q \\\\\n&= p - q.\n\\end{align*}"),
+    ("(15,-29)", "At $t = 2,$ $(x,y) = (2^3 + 7, -3 \\cdot 2^2 - 17) = (15,-29).$"),
+    ("300", "A bag costs $1.50 x 50 = $75.\nTherefore, the chef spent $75 x 4 = $300 for the four bags."),
+    ("18", "If she sells 9 eggs at $2, she would make $18, so the answer is 18."),
 ]
 
 WRONG = [
@@ -210,7 +255,6 @@ WRONG = [
     ("18", r"\boxed{\text{eighteen}}"),
     ("18", "The answer is 5 or 18."),
     ("18", "The answer is not 18, it is 20."),
-    ("18", "So we see that the answer cannot be 18."),
     ("18", "\\boxed{\\text{The answer is not } 18}"),
     ("18", "\\boxed{1 8}"),
     ("18", "The answer is 20. The wrong answer is 18."),
@@ -239,6 +283,14 @@ WRONG = [
     ("1", "\\boxed{11}"),
     ("\\infty", "\\boxed{-\\infty}"),
     ("(2,\\infty)", "\\boxed{[2,\\infty)}"),
+    ("20", "The answer is 18, though some say it is 20."),
+    ("20", "The answer is 18. If she had sold more, the answer would be 20."),
+    ("20", "The answer is 20. Wait, no: it's 18."),
+    ("20", "The answer is 18, not 20."),
+    ("21", "### Final Answer\n\n$\\frac{17}{21}$"),
+    ("18", "\\boxed{\\text{at least } 18}"),
+    ("18", "\\boxed{\\text{between 18 and 20}}"),
+    ("18", "\\boxed{\\text{not } 18}"),
 ]
 
 
@@ -260,6 +312,18 @@ def test_another_answer_is_wrong(gold: str, completion: str) -> None:
         "",
         "   \n",
         "I cannot solve this problem, because the statement is unclear.",
+        "So we see that the answer cannot be 18.",
+        "I'm sorry, I can't solve this.",
+        "I don't know.",
+        "There is not enough information.",
+        "The final answer is unknown.",
+        "Answer: None",
+        "Answer:",
+        "The answer is",
+        "\\boxed{}",
+        "\\boxed{\\text{}}",
+        '{"answer": null}',
+        "**Final Answer**",
     ],
 )
 def test_no_answer_is_told_apart(completion: str) -> None:
@@ -324,55 +388,3 @@ def test_boxed_content_is_balanced(inner: str) -> None:
     for content in answers.boxed(rf"x \boxed{{{inner}}} y"):
         unescaped = content.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
         assert unescaped.count("{") >= unescaped.count("}")
-
-
-# Forms in which people write the same vector or word, and what looks like them.
-SAME_FORM = [
-    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "(1,-2,3)"),
-    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "\\begin{bmatrix}1\\\\-2\\\\3\\end{bmatrix}"),
-    ("\\begin{pmatrix} 1/5 \\\\ -18/5 \\end{pmatrix}", "\\left(\\frac15,-\\frac{18}{5}\\right)"),
-    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "\\langle 1,-2,3\\rangle"),
-    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "(1,-2,3)^T"),
-    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "[1,-2,3]"),
-    ("(1,-2,3)", "\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}"),
-    ("(3,\\frac\\pi2)", "\\begin{pmatrix}3\\\\ \\pi/2\\end{pmatrix}"),
-    ("\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "\\begin{bmatrix}1&2\\\\3&4\\end{bmatrix}"),
-    ("\\text{even}", "even function"),
-    ("\\text{even}", "The function is even"),
-    ("\\text{even}", "f is an even function"),
-    ("\\text{even}", "\\text{even function}"),
-    ("\\text{neither}", "neither even nor odd"),
-    ("\\text{Evelyn}", "Evelyn has the greatest average speed"),
-    ("\\text{ellipse}", "an ellipse"),
-    ("\\text{ellipse}", "It is an ellipse."),
-    ("\\text{circle}", "a circle, not an ellipse"),
-    ("\\text{Monday}", "Monday"),
-    ("\\text{Monday}", "on Monday"),
-    ("\\text{two lines}", "two lines"),
-]
-OTHER = [
-    ("\\begin{pmatrix} 1 \\\\ -2 \\\\ 3 \\end{pmatrix}", "(1, -2, 4)"),
-    ("\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}", "(1,2,3,4)"),
-    ("\\begin{pmatrix} 1 \\\\ 2\\end{pmatrix}", "\\begin{pmatrix} 1 & 2\\end{pmatrix}"),
-    ("\\text{odd}", "even"),
-    ("\\text{even}", "neither even nor odd"),
-    ("\\text{even}", "not even"),
-    ("\\text{even}", "odd, not even"),
-    ("\\text{Evelyn}", "Carla"),
-    ("\\text{ellipse}", "a circle, not an ellipse"),
-    ("\\text{two lines}", "lines"),
-    ("\\text{parabola}", "hyperbola"),
-    ("\\text{Navin}", "Navin and Evelyn"),
-    ("\\text{east}", "northeast"),
-    ("6-5i", "\\begin{pmatrix}6\\\\-5\\end{pmatrix}"),
-]
-
-
-@pytest.mark.parametrize(("gold", "answer"), SAME_FORM)
-def test_another_form_of_the_same_vector_or_word_is_right(gold: str, answer: str) -> None:
-    assert score_math(f"So the answer is $\\boxed{{{answer}}}$.", gold).outcome is Outcome.RIGHT
-
-
-@pytest.mark.parametrize(("gold", "answer"), OTHER)
-def test_what_looks_like_the_vector_or_word_is_wrong(gold: str, answer: str) -> None:
-    assert score_math(f"So the answer is $\\boxed{{{answer}}}$.", gold).outcome is Outcome.WRONG
