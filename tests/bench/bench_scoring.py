@@ -1,7 +1,8 @@
 """How fast answers are judged and training sets compared. Run: python -m tests.bench.bench_scoring
 
 Prints, side by side: judging by `score_math`, by math-verify in this process (unbounded) and in a fresh
-process per answer (the other way to bound it); choices and labels in long answers; and the contamination check of 40,000 prompts.
+process per answer (the other way to bound it); choices and labels in long answers; and the contamination
+check of 40,000 prompts.
 """
 
 from __future__ import annotations
