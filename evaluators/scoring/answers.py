@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from evaluators.scoring.commitment import committed
 
@@ -26,7 +28,6 @@ _JSON = re.compile(
 # The key of a table: `| Answer | B |`, or the head of a column.
 _CELL = re.compile(r"[\s*_`]*(?:(?:final|correct|my|the)\s+)?answer[\s*_`:]*", re.IGNORECASE)
 _PHRASE = re.compile(
-    r"(?:\b(?:final|correct|best|right|my|the|so|overall)\s+)*"
     rf"(?:(?<![a-zA-Z]){_NAME}\b|\bans\b\.?)[*_`\"']*"
     r"(?:\s+(?:to|of|for)\s+(?:this|the|your)\s+[\w\s]{1,40}?)?"
     r"(?:\s*\([^()\n]{1,40}\)(?=[*_]*\s*[:：=]))?"
@@ -180,27 +181,26 @@ def _cells(text: str) -> list[Found]:
 
 def phrases(text: str) -> list[str]:
     """What follows each 'the answer is' or 'Answer:' up to the end of its line, in order. Not 'the wrong answer is'."""
-    return [found.text for found in _phrases(text[-MAX_TAIL:]) if found.text]
+    return [found.text for found in _phrases(text[-MAX_TAIL:], 0)][::-1]
 
 
-def _phrases(text: str) -> list[Found]:
-    rests = []
-    own = committed(text)
-    for match in deque(_PHRASE.finditer(text), maxlen=_MAX_MATCHES):
+def _phrases(text: str, after: int) -> Iterator[Found]:
+    """The phrases behind a place, the last one first; only the lines that are asked for are read closely."""
+    for match in reversed(deque(_PHRASE.finditer(text, after), maxlen=_MAX_MATCHES)):
         start, end = match.span()
         if _OF_ANOTHER.search(text, max(0, start - 20), start):
             continue
-        stated = _rest(own, end) if own[end - 1] == text[end - 1] else ""
+        begins = _line_start(text, start)
+        own = committed(text[begins : end + _MAX_ANSWER])
+        stated = _rest(own, end - begins) if own[end - begins - 1] == text[end - 1] else ""
+        # The text of an option may be a hypothesis of its own: then what leads to it decides.
         line = _rest(text, end)
-        if stated or (line and _is_own(text, end)):
-            rests.append(Found(stated, "phrase", end, line))
-    return rests
+        if stated or (line and committed(text[begins:end]) == text[begins:end]):
+            yield Found(stated, "phrase", end, line)
 
 
-def _is_own(text: str, end: int) -> bool:
-    """Whether a line up to a place is the writer's own, whatever it goes on to state."""
-    before = text[max(text.rfind("\n", 0, end) + 1, end - _MAX_ANSWER) : end]
-    return committed(before) == before
+def _line_start(text: str, place: int) -> int:
+    return max(text.rfind("\n", 0, place) + 1, place - _MAX_ANSWER)
 
 
 def _rest(text: str, start: int) -> str:
@@ -215,41 +215,45 @@ def _rest(text: str, start: int) -> str:
 
 
 def _corrections(text: str, after: int) -> list[Found]:
-    """The short statements that take back what was said before them: `Wait, no: it's D.`"""
-    found = []
+    """The short statements that take back what was said before them: `Wait, no: it's D.` The last one first."""
     said = _WORD.search(text, after)
-    for match in deque(_CORRECTED.finditer(text, said.end() if said else len(text)), maxlen=_MAX_MATCHES):
-        end = _SENTENCE_END.search(text, match.start("rest"), match.end("rest"))
-        rest = text[match.start("rest") : end.start() if end else match.end("rest")].strip()
+    if said is None or _CORRECTED.search(text, said.end()) is None:
+        return []
+    begins = _line_start(text, after)
+    own = committed(text[begins:])
+    found = []
+    for match in deque(_CORRECTED.finditer(own, said.end() - begins), maxlen=_MAX_MATCHES):
+        end = _SENTENCE_END.search(own, match.start("rest"), match.end("rest"))
+        rest = own[match.start("rest") : end.start() if end else match.end("rest")].strip()
         if rest:
-            found.append(Found(rest, "correction", match.start()))
-    return found
+            found.append(Found(rest, "correction", begins + match.start()))
+    return found[::-1]
 
 
-def statements(text: str) -> list[Found]:
+def statements(text: str) -> Iterator[Found]:
     """Explicit statements, the most explicit first and the last of each kind first.
 
     A correction comes before what it corrects; whether it is an answer is for the caller to see.
     """
     text = text[-MAX_TAIL:]
-    explicit_forms = [
+    formal = [
         *reversed(_boxes(text)),
         *_tagged(text),
         *reversed(_matches(_HASHES, text, "hashes")),
         *reversed(_matches(_JSON, text, "json")),
         *reversed(_cells(text)),
     ]
-    said = _phrases(text)
-    last = max((found.at for found in (*explicit_forms, *said)), default=None)
-    if last is None:
-        return []
-    formal = max((found.at for found in explicit_forms), default=-1)
-    corrections = _corrections(committed(text), last)
-    back = _TAKEN_BACK.search(text, formal) if explicit_forms else None
-    later = [found for found in said if back is not None and found.at > back.start()]
-    earlier = [found for found in said if found not in later]
-    ordered = [*reversed(corrections), *reversed(later), *explicit_forms, *reversed(earlier)]
-    return [found for found in ordered if found.text or found.line]
+    formal = [found for found in formal if found.text]
+    place = max((found.at for found in formal), default=0)
+    behind = list(islice(_phrases(text, place), None if formal else 1))
+    if not formal and not behind:
+        return
+    yield from _corrections(text, max(place, *(found.at for found in behind), 0))
+    back = _TAKEN_BACK.search(text, place) if formal and behind else None
+    if back:
+        yield from (found for found in behind if found.at > back.start())
+    yield from formal
+    yield from _phrases(text, 0)
 
 
 def explicit(text: str) -> Found | None:

@@ -109,9 +109,12 @@ def _letter_in(statement: str, options: Mapping[str, str]) -> str | None:
         return _instead(statement, options)
     if (alone := statement.strip(AROUND).upper()) in options:  # before the texts: an option's text may be a letter
         return alone
+    led = _led_by(statement, options)
+    if led and re.match(r"[*_\"']*[).:\]]", led[1]):  # `(C) Age. Tumor stage is …` names two texts and chooses C
+        return led[0]
     if letter := _option_text(statement, options, whole=True):
         return letter
-    if led := _led_by(statement, options):
+    if led:
         return led[0]
     letters = "".join(options)
     if hedged(letters).match(statement):
@@ -198,7 +201,9 @@ def _option_text(text: str, options: Mapping[str, str], *, whole: bool) -> str |
     longest = [
         letter
         for letter in said
-        if not any(plain_words(options[letter]) in plain_words(options[other]) for other in said if other != letter)
+        if not any(
+            _contains(plain_words(options[other]), plain_words(options[letter])) for other in said if other != letter
+        )
     ]
     if len(longest) != 1:
         return None

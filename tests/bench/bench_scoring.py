@@ -1,7 +1,8 @@
 """How fast answers are judged and training sets compared. Run: python -m tests.bench.bench_scoring
 
 Prints, side by side: judging by `score_math`, by math-verify in this process (unbounded) and in a fresh
-process per answer (the other way to bound it); and the contamination check of 40,000 prompts.
+process per answer (the other way to bound it); choices and labels in long answers; and the contamination
+check of 40,000 prompts.
 """
 
 from __future__ import annotations
@@ -57,6 +58,22 @@ def judging() -> None:
         print(f"  math-verify in a process an answer {fresh:.0f} (ratio {ours / fresh:.1f})")
 
 
+def choices() -> None:
+    """Answers of 6 kB that are judged a second of processor time, where the answer is a letter or a label."""
+    reasoning = (
+        "The patient presents with fever. Option A is less likely, although it may seem plausible. "
+        "If it were viral, we would see a rash. We compute 3 + 4 = 7. "
+    ) * 40
+    for name in ("medqa", "pubmedqa", "tabfact"):
+        benchmark = get(name)
+        items = list(benchmark.items("test", DATA))
+        pairs = [(item, text) for item in items for text in (benchmark.gold(item), benchmark.wrong(item, 0))]
+        start = time.process_time()
+        for item, text in pairs:
+            benchmark.score(item, f"{reasoning}\n{text}")
+        print(f"{name}: answers of 6 kB judged a CPU second: {len(pairs) / (time.process_time() - start):.0f}")
+
+
 def contamination() -> None:
     """Seconds to index the benchmarks and to compare 40,000 prompts, exact search beside it."""
     assert DATA is not None
@@ -92,4 +109,5 @@ if __name__ == "__main__":
     if DATA is None:
         raise SystemExit("benchmark data not found; set MANAGER_TEST_DATA")
     judging()
+    choices()
     contamination()

@@ -194,6 +194,7 @@ LETTERS = [
     ("B", "The answer appears to be B."),
     ("B", "The correct answer in this case is B."),
     ("A", "I think A."),
+    ("C", "The correct answer is (C) Radicals. (B) Cross-linking of DNA is incorrect."),
     ("B", "B\n\nA: 5%\nB: 70%\nC: 15%\nD: 10%"),
     ("B", "**Answer: B**\n\n- **A** – not the correct answer.\n- **C** – the correct answer if he were older."),
 ]
