@@ -362,7 +362,7 @@ def test_a_filter_that_no_job_fits_is_a_mistake(tmp_path: Path, file: Path, filt
 
 
 def test_a_sweep_in_which_nothing_may_start_says_what_would_help(tmp_path: Path, file: Path, finished: Path) -> None:
-    base = fail(finished, "disk_full")
+    base = fail(finished, "read_only")
     store = Store.open(finished)
     answer = manager(tmp_path, "sweep", file)
     assert answer.returncode == 1
