@@ -44,7 +44,7 @@ def _benchmarks(todo: Sequence[Job]) -> Iterator[str]:
         for job in todo
         if job.kind is Kind.EVALUATE
         for row in job.config["benchmarks"]
-        if row["data"]  # computed ones have none
+        if row["data"] and "environment" not in row["data"]  # computed ones have none, environments make their tasks
     ]
     splits = {"test": {name for name, _ in asked}, "train": {name for name, examples in asked if examples}}
     for split, wanted in splits.items():

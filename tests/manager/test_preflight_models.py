@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.cli.options import load
-from manager.cli.preflight import problems
+from manager.cli.preflight import problems, require
 from manager.store import Store
 from tests.evaluators.tiny import make_model
 
@@ -28,6 +28,12 @@ def told_of(tmp_path: Path, stage: str, variables: dict[str, str] | None = None)
     file = tmp_path / "sweep.yaml"
     file.write_text(f"name: one\nstages:\n  only: {{{stage}}}\n", encoding="utf-8")
     return problems(Store.open(tmp_path / "runs", create=True), load(file, None), variables or {})
+
+
+@pytest.mark.parametrize("name", ["agentic", "interventional", "cascade"])
+def test_nothing_is_missing_of_a_sweep_that_makes_all_that_it_needs(tmp_path: Path, name: str) -> None:
+    sweep = load(Path(__file__).parents[2] / "sweeps" / "mini" / f"{name}.yaml", None)
+    require(Store.open(tmp_path / "runs", create=True), sweep, {"HF_HOME": str(tmp_path)})
 
 
 def cached(home: Path, revision: str = "abc123", context: int = 32768) -> Path:
