@@ -6,13 +6,12 @@ the digest of what they have in common. The index is derived: `enter_all` makes 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from manager.atomic import read_json, write_json
-from manager.job import canonical_json
+from manager.job import digest_of
 from manager.store import RunDirectory, Store
 
 
@@ -56,4 +55,4 @@ def _enter(store: Store, run: RunDirectory, value: Mapping[str, Any]) -> None:
 
 
 def _folder(store: Store, common: Mapping[str, Any]) -> Path:
-    return store.root / "samples" / hashlib.sha256(canonical_json(common).encode()).hexdigest()[:16]
+    return store.root / "samples" / digest_of(common)

@@ -81,6 +81,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def digest_of(value: Any) -> str:
+    """What identifies a JSON value, in as many digits as a job's id."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:ID_LENGTH]
+
+
 class _NotRead(Mapping[str, Any]):
     """In the place of a config that nobody read: any use of it is a mistake of the program, and told."""
 
@@ -108,8 +113,7 @@ class Job:
 
     @cached_property
     def id(self) -> str:
-        text = canonical_json([IDENTITY_VERSION, self.kind.value, self.config, list(self.needs)])
-        return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
+        return digest_of([IDENTITY_VERSION, self.kind.value, self.config, list(self.needs)])
 
     def to_json(self) -> dict[str, Any]:
         return {

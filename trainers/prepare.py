@@ -23,7 +23,7 @@ from evaluators.benchmark import DataSource
 from evaluators.data import require
 from manager.atomic import read_json, write_json
 from manager.errors import UserError
-from manager.job import canonical_json
+from manager.job import digest_of
 from manager.run import Failed
 from trainers import identity, sources
 from trainers.shares import largest_size, shares
@@ -95,7 +95,7 @@ def request_key(data: Mapping[str, Any], folder: Path | None, limit: PromptLimit
         [benchmark_data.identity(name, folder) for name in sorted({*(data.get("decontaminate") or ())} & known)],
         [limit.tokens, limit.tokenizer] if limit else None,
     ]
-    return hashlib.sha256(canonical_json(request).encode()).hexdigest()[:16]
+    return digest_of(request)
 
 
 def _distinct(

@@ -5,11 +5,10 @@ Not by the folder that it lies in: every stage of a cascade, and `manager data p
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from manager.job import canonical_json
+from manager.job import digest_of
 from trainers.prepare import PromptLimit
 
 
@@ -27,4 +26,4 @@ def prompt_limit(tokenizer: Any, tokens: int, options: Mapping[str, Any] | None 
 def _identity(tokenizer: Any, options: Mapping[str, Any]) -> str:
     rules = getattr(tokenizer, "backend_tokenizer", None)
     told = rules.to_str() if rules is not None else f"{tokenizer.name_or_path} {tokenizer.vocab_size}"
-    return hashlib.sha256(canonical_json([told, tokenizer.chat_template, options]).encode()).hexdigest()[:16]
+    return digest_of([told, tokenizer.chat_template, options])

@@ -7,14 +7,13 @@ key, the old one deleted, then the draft takes its key. Cut off anywhere, the ne
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manager.job import Job, State, canonical_json
+from manager.job import Job, State, digest_of
 from manager.tracking.journal import Tail, read_tail
 from manager.tracking.names import Params, params_of, tags_of, tracking_name
 from manager.tracking.observe import Extras, Observed
@@ -110,7 +109,7 @@ class Wanted:
     @property
     def fingerprint(self) -> str:
         mirrored = [[p.key, p.step, repr(p.value)] for p in self.mirrored.values()]
-        return _digest(
+        return digest_of(
             [
                 PROJECTION_VERSION,
                 list(self.sizes),
@@ -118,10 +117,6 @@ class Wanted:
                 sorted(mirrored),
             ]
         )
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
 def wanted(context: Context, observed: Observed, mirrored: Points) -> Wanted:
@@ -391,7 +386,7 @@ def _send_artifacts(context: Context, want: Wanted, memory: Memory) -> tuple[Sen
     present = {place: stamp for place, stamp in stamps.items() if stamp is not None}
     if not present and not texts:
         return Sent(notes=tuple(notes)), True, None
-    digest = _digest([[list(place), list(stamp)] for place, stamp in present.items()] + [dict(texts)])
+    digest = digest_of([[list(place), list(stamp)] for place, stamp in present.items()] + [dict(texts)])
     if memory.run.tags.get(ARTIFACTS_TAG) == digest:
         return Sent(notes=tuple(notes)), True, None
     number = 0
