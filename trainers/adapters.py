@@ -47,8 +47,7 @@ def weights_for_engine(model: Any, gathered: Callable[[list[Any]], Any]) -> Iter
             value, owner = parameter.data, name.removesuffix(".base_layer.weight")
             if owner in layers and owner != name:
                 value = value + layers[owner].get_delta_weight("default").to(value.dtype)
-            plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
-            yield plain.replace("modules_to_save.default.", "").replace("_checkpoint_wrapped_module.", ""), value
+            yield _plain(name), value
 
 
 def merged(model: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +72,11 @@ def merged(model: Any, weights: Mapping[str, Any]) -> dict[str, Any]:
             if layers[owner].fan_in_fan_out:
                 delta = delta.T
             value = (value.to(torch.float32) + delta.to(value.device)).to(value.dtype)
-        plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
-        state[plain.replace(".modules_to_save.default.", ".")] = value
+        state[_plain(name)] = value
     return state
+
+
+def _plain(name: str) -> str:
+    """What a weight of a model with an adapter is called in the model without."""
+    plain = name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+    return plain.replace("modules_to_save.default.", "").replace("_checkpoint_wrapped_module.", "")
