@@ -10,12 +10,13 @@ from manager.cli.preflight_models import TRAININGS, Variables
 from manager.errors import UserError
 from manager.job import Job, Kind, Sweep
 from manager.store import Store
-from manager.sweep.evaluation import few_shot
+from manager.sweep.sections import few_shot
 
 
 def require(store: Store, sweep: Sweep, variables: Variables = os.environ) -> None:
     """Refuse a sweep some of whose jobs could not run: all that is missing, a line each that names what to do."""
-    if found := [*_benchmarks(_unfinished(store, sweep)), *problems(store, sweep, variables)]:
+    unfinished = _unfinished(store, sweep)
+    if found := [*_benchmarks(unfinished), *_problems(store, sweep, unfinished, variables)]:
         raise UserError("\n".join(f"sweep {sweep.name}: {problem}" for problem in found))
 
 
@@ -24,7 +25,10 @@ def problems(store: Store, sweep: Sweep, variables: Variables = os.environ) -> l
 
     `variables` are those that jobs will have, which say where the hub's cache is; None where that is not known here.
     """
-    unfinished = _unfinished(store, sweep)
+    return _problems(store, sweep, _unfinished(store, sweep), variables)
+
+
+def _problems(store: Store, sweep: Sweep, unfinished: Sequence[Job], variables: Variables) -> list[str]:
     ids = {job.id for job in unfinished}
     entries = [entry for entry in sweep.jobs if entry.job.id in ids]
     learned = [job for job in unfinished if job.kind in (*TRAININGS, Kind.SAMPLE)]

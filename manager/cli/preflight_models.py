@@ -16,6 +16,7 @@ from manager.cost import base_job
 from manager.job import Job, Kind, Sweep, SweepJob
 from manager.model_folder import architecture, has_chat_template, in_cache, lacking, weight_names
 from manager.sweep.mistakes import nearest
+from manager.sweep.sections import few_shot
 
 TRAININGS = (Kind.SFT, Kind.RL)
 KINDS = (*TRAININGS, Kind.EVALUATE, Kind.SAMPLE, Kind.COLLECT, Kind.PROBE)
@@ -124,9 +125,7 @@ def _needs_files(job: Job) -> bool:
 
 def _through_template(job: Job) -> bool:
     """Whether prompts go through the model's own chat template."""
-    prompting = job.config.get("prompting") or "chat"
-    mode = prompting if isinstance(prompting, str) else prompting.get("mode", "chat")
-    return mode == "chat" and "tokenizer" not in (job.config.get("engine") or {})
+    return not few_shot(job.config.get("prompting")) and "tokenizer" not in (job.config.get("engine") or {})
 
 
 def _folder(model: Mapping[str, Any], variables: Variables) -> Path | None:

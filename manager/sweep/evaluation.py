@@ -8,9 +8,9 @@ from typing import Any
 from manager.job import Resources
 from manager.sweep.mistakes import shown, unknown
 from manager.sweep.part import Part
+from manager.sweep.sections import few_shot
 from manager.sweep.values import MISSING
 
-FEW_SHOT = "base_fewshot"
 SAMPLER_KEYS = ("samples", "temperature", "top_p", "max_tokens", "stop")
 
 
@@ -80,11 +80,6 @@ def _benchmark(part: Part, name: str, value: Any) -> dict[str, Any]:
         "sampler": sampler,
         "limit": count,
     }
-
-
-def few_shot(prompting: Any) -> bool:
-    """Whether the prompts show examples, which are rows of the train split."""
-    return (prompting.get("mode") if isinstance(prompting, Mapping) else prompting) == FEW_SHOT
 
 
 def read_sampler(part: Part, path: tuple[str, ...]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from manager.sweep.libraries import scratch as check_scratch
 from manager.sweep.mistakes import shown, unknown
 from manager.sweep.part import Part
 
+FEW_SHOT = "base_fewshot"
+
 
 def seed(part: Part) -> dict[str, Any]:
     return {"seed": part.whole(("seed",), 0, least=0)}
@@ -83,6 +85,11 @@ def _model_folder(part: Part, text: str) -> dict[str, Any]:
     return {}
 
 
+def few_shot(prompting: Any) -> bool:
+    """Whether prompts are text with examples, which are rows of the train split, and go through no chat template."""
+    return (prompting.get("mode") if isinstance(prompting, Mapping) else prompting) == FEW_SHOT
+
+
 def prompting(part: Part) -> dict[str, Any]:
     """A mode, or `{mode, thinking, system}`. A mapping that says nothing but the mode is the mode: the same job."""
     if not isinstance(part.get("prompting"), dict):
@@ -92,7 +99,7 @@ def prompting(part: Part) -> dict[str, Any]:
     thinking, system = part.get("prompting", "thinking"), part.text(("prompting", "system"))
     if thinking is not None and not isinstance(thinking, bool):
         part.wrong(("prompting", "thinking"), f"expected true or false, not {shown(thinking)}")
-    if thinking is not None and mode == "base_fewshot":
+    if thinking is not None and mode == FEW_SHOT:
         part.wrong(("prompting", "thinking"), "goes to a chat template, and base_fewshot uses none; leave it out")
     more = {"thinking": thinking, "system": system}
     given = {key: value for key, value in more.items() if value is not None}
